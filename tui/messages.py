@@ -1,0 +1,57 @@
+"""What screens ask of the App. Screens post these; only the App acts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from gpt.config import Config
+
+
+class Train(Message):
+    """Start training this configuration; `name` becomes part of the run folder's name."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        super().__init__()
+        self.config = config
+        self.name = name
+
+
+class Edit(Message):
+    """Open the form on these settings, to train them longer or with one thing changed."""
+
+    def __init__(
+        self, values: Mapping[str, Any], name: str, intent: Literal["longer", "change"]
+    ) -> None:
+        super().__init__()
+        self.values = values
+        self.name = name
+        self.intent: Literal["longer", "change"] = intent
+
+
+class OpenRuns(Message):
+    """Show the table of past runs."""
+
+
+class OpenRun(Message):
+    """Show the run in this folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+
+class Prompt(Message):
+    """Let a person prompt the model of the run in this folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+
+class Leave(Message):
+    """Quit, asking first when a run is under way."""
