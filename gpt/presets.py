@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt.errors import Refused
+from gpt.folders import config_folder
+
 if TYPE_CHECKING:
     from gpt.config import Config
 
@@ -18,7 +21,7 @@ MAX_BYTES = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class PresetError(ValueError):
+class PresetError(Refused):
     """A preset that cannot be read or written, told for the person who named it."""
 
 
@@ -40,12 +43,8 @@ class Preset:
 
 
 def user_folder() -> Path:
-    """Where a person's own presets live; the environment's NANODECK_CONFIG_DIR comes first."""
-    if chosen := os.environ.get("NANODECK_CONFIG_DIR"):
-        return Path(chosen) / "presets"
-    import platformdirs
-
-    return platformdirs.user_config_path("nanodeck", appauthor=False) / "presets"
+    """Where a person's own presets live."""
+    return config_folder() / "presets"
 
 
 def find_all() -> tuple[list[Preset], list[str]]:

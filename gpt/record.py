@@ -152,9 +152,8 @@ class Record:
 
     @property
     def best(self) -> Eval | None:
-        """The evaluation with the lowest validation loss."""
-        known = [event for event in self.evals if event.val is not None]
-        return min(known, key=lambda event: event.val or 0.0, default=None)
+        """The evaluation whose validation loss was the lowest so far when it was made."""
+        return next((event for event in reversed(self.evals) if event.best), None)
 
     @property
     def seconds(self) -> float:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gpt.config import Config
+from gpt.errors import Refused
 
 Value = bool | int | float | str
 
@@ -30,7 +31,7 @@ class Problem:
     message: str
 
 
-class ConfigError(ValueError):
+class ConfigError(Refused):
     """A configuration that cannot be used, told for the person who wrote it.
 
     Args:

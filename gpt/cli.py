@@ -1,0 +1,306 @@
+"""The commands that need no screen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gpt import console, history, presets
+from gpt.arguments import Arguments, UsageError
+from gpt.errors import Refused
+from gpt.events import Event, Finished, Progress, to_json
+from gpt.runs import Run
+from gpt.text import visible
+
+if TYPE_CHECKING:
+    from gpt.config import Config
+    from gpt.control import Control
+
+Result = TypeVar("Result")
+
+SAMPLE_DEFAULTS = {
+    "start": "\n",
+    "num_samples": "10",
+    "max_new_tokens": "500",
+    "temperature": "0.8",
+    "top_k": "200",
+    "seed": "1337",
+}
+"""nanoGPT's."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; its exit code."""
+    command, rest = argv[0], argv[1:]
+    try:
+        return COMMANDS[command](Arguments.split(rest, ("json",)))
+    except Refused as error:
+        for line in str(error).splitlines():
+            complain(line)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def say(text: str) -> None:
+    """Print a line, harmless to a terminal."""
+    print(visible(text) if sys.stdout.isatty() else text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Print a line for the person to standard error."""
+    print(f"nanodeck: {visible(text)}", file=sys.stderr, flush=True)
+
+
+def load(reference: str) -> tuple[str, dict[str, Any], list[str]]:
+    """The name, settings and notes of a preset's name, a TOML file or a nanoGPT config file.
+
+    Raises:
+        PresetError: there is none, or it cannot be read.
+    """
+    if reference.endswith(".py"):
+        from gpt import nanogpt
+
+        values, notes = nanogpt.read_config(Path(reference))
+        return Path(reference).stem.removeprefix("train_"), values, notes
+    preset = presets.find(reference)
+    return preset.name, dict(preset.values), []
+
+
+def configure(arguments: Arguments) -> tuple[str, Config, list[str]]:
+    """The configuration that the words and flags of a command mean.
+
+    Raises:
+        Refused: it cannot be used.
+    """
+    from gpt.settings import make_config
+
+    reference = _one_word(arguments, "a preset's name, a TOML file or a nanoGPT config file")
+    name, values, notes = load(reference)
+    values |= arguments.settings("json", "out_dir")
+    return name, make_config(values, None if reference == name else reference), notes
+
+
+def train_command(arguments: Arguments) -> int:
+    """Train without a screen, printing nanoGPT's lines."""
+    name, config, notes = configure(arguments)
+    out_dir = arguments.flags.get("out_dir")
+    run = Run.new(name, Path(out_dir) if out_dir else None)
+    as_json = arguments.has("json")
+    for note in notes:
+        complain(note)
+    from gpt.control import Control
+    from gpt.train import train
+
+    control = Control()
+    reason = "failed"
+    with _signals(control) as received:
+        for event in train(config, run, control):
+            _print(event, as_json)
+            if isinstance(event, Finished):
+                reason = event.reason
+    if run.journal.is_file():
+        summary = history.summarize(run)
+        best = f", best val loss {summary.best_val:.4f}" if summary.best_val is not None else ""
+        complain(f"{reason}{best}; the run is in {run.path}")
+    if received:
+        return 128 + received[-1]
+    return 0 if reason in ("done", "stopped") else 1
+
+
+def sample_command(arguments: Arguments) -> int:
+    """Write samples from a run's model."""
+    from gpt.settings import ConfigError, Problem, make_config, parse
+
+    arguments.only(*SAMPLE_DEFAULTS, "checkpoint", "device", "threads")
+    run, name = _run_and_checkpoint(arguments)
+    given = {**SAMPLE_DEFAULTS, **arguments.flags}
+    count_text = given.pop("num_samples")
+    if not count_text.isdecimal() or not 1 <= int(count_text) <= 10000:
+        message = f"num_samples = {count_text!r} cannot be used. Allowed: 1 to 10000."
+        raise ConfigError([Problem("num_samples", message)])
+    keys = [key for key in given if key != "checkpoint"]
+    options = make_config({key: parse(key, given[key]) for key in keys})
+    prompt = _prompt(options.start)
+    from gpt.sample import Sampler
+
+    sampler = Sampler.open(run, name, options.device)
+    if sampler.notice:
+        complain(sampler.notice)
+    for text in sampler.write(
+        prompt, int(count_text), options.max_new_tokens, options.temperature, options.top_k,
+        options.seed,
+    ):  # fmt: skip
+        say(text)
+        say("---------------")
+    return 0
+
+
+def eval_command(arguments: Arguments) -> int:
+    """The exact loss of a run's model over each whole split."""
+    arguments.only("json", "checkpoint", "device")
+    run, name = _run_and_checkpoint(arguments)
+    from gpt import corpus, evaluate
+    from gpt.data import Splits
+    from gpt.sample import Sampler
+
+    sampler = Sampler.open(run, name, arguments.flags.get("device", "auto"))
+    if sampler.notice:
+        complain(sampler.notice)
+    config = run.config()
+    text = _drained(corpus.prepare(config.dataset))
+    if sampler.dataset_sha256 != text.sha256:
+        raise UsageError(f"{config.dataset} is no longer the text that {run.name} was trained on.")
+    splits = Splits(text)
+    losses: dict[str, float] = {}
+    for split_name, split in (("train", splits.train), ("val", splits.val)):
+        total, count = 0.0, 0
+        for loss, targets in evaluate.window_losses(
+            sampler.model, split, config.block_size, sampler.world
+        ):
+            total, count = total + loss * targets, count + targets
+            _show_progress(Progress(
+                phase="evaluating", done=count, total=len(split), unit=f"{split_name} tokens"
+            ))  # fmt: skip
+        losses[split_name] = total / count
+    if arguments.has("json"):
+        say(json.dumps(losses))
+    else:
+        say(f"step {sampler.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
+    return 0
+
+
+def prepare_command(arguments: Arguments) -> int:
+    """Fetch and tokenise a corpus ahead of time."""
+    from gpt import corpus
+
+    arguments.only()
+    dataset = _one_word(arguments, f"a path or one of {', '.join(corpus.known())}")
+    text = _drained(corpus.prepare(dataset))
+    say(
+        f"{dataset}: {text.vocab_size:,} tokens in the vocabulary, {text.train_tokens:,} to train "
+        f"on, {text.val_tokens:,} for validation"
+    )
+    say(f"kept in {text.folder}")
+    return 0
+
+
+def runs_command(arguments: Arguments) -> int:
+    """The runs here, newest first."""
+    arguments.only("json")
+    summaries = history.find_all()
+    if arguments.has("json"):
+        for summary in summaries:
+            print(json.dumps(history.as_dict(summary)), flush=True)
+        return 0
+    if not summaries:
+        complain("there are no runs here yet; python app.py train tiny makes one.")
+        return 0
+    width = max(len(visible(summary.name)) for summary in summaries)
+    say(f"{'run':{width}}  {'state':11}  {'step':>9}  {'best val':>8}  {'at step':>9}")
+    for summary in summaries:
+        best = "" if summary.best_val is None else f"{summary.best_val:.4f}"
+        at = "" if summary.best_step is None else f"{summary.best_step:,}"
+        say(
+            f"{visible(summary.name):{width}}  {summary.state:11}  {summary.step:>9,}  {best:>8}  "
+            f"{at:>9}"
+        )
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Arguments], int]] = {
+    "train": train_command,
+    "sample": sample_command,
+    "eval": eval_command,
+    "prepare": prepare_command,
+    "runs": runs_command,
+}
+
+
+@contextmanager
+def _signals(control: Control) -> Generator[list[int]]:
+    """Let the first SIGINT, SIGTERM or SIGHUP stop the run and save it, a second end it at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        control.stop()
+        os.write(2, b"nanodeck: stopping and saving; again leaves at once\n")
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), handle) for name in names}
+    try:
+        yield received
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _print(event: Event, as_json: bool) -> None:
+    if isinstance(event, Progress):
+        _show_progress(event)
+    if as_json:
+        print(to_json(event), flush=True)
+    elif text := console.line(event):
+        say(text)
+
+
+def _show_progress(event: Progress) -> None:
+    """On a terminal, a line that is written over."""
+    if not sys.stderr.isatty():
+        return
+    done = f"{event.done:,.0f}"
+    if event.total:
+        done = f"{100 * event.done / event.total:.0f} % of {event.total:,.0f}"
+    print(f"\r\x1b[K{event.phase}: {done} {event.unit}\r", end="", file=sys.stderr, flush=True)
+
+
+def _drained(events: Generator[Event, None, Result]) -> Result:
+    """The generator's result; its events are shown on the way."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        _print(event, as_json=False)
+
+
+def _one_word(arguments: Arguments, what: str) -> str:
+    if len(arguments.words) != 1:
+        raise UsageError(f"one word is needed: {what}; there are {len(arguments.words)}.")
+    return arguments.words[0]
+
+
+def _run_and_checkpoint(arguments: Arguments) -> tuple[Run, str | None]:
+    """The run, and the checkpoint's name where the path of one was given."""
+    reference = _one_word(arguments, "a run's folder, name, unique prefix or last")
+    name = arguments.flags.get("checkpoint")
+    path = Path(reference)
+    if path.parent.name == "checkpoints" and (path / "manifest.json").is_file():
+        return Run(path.parent.parent), path.name
+    return history.find(reference), name
+
+
+def _prompt(start: str) -> str:
+    if not start.startswith("FILE:"):
+        return start
+    path = Path(start.removeprefix("FILE:"))
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text: byte {error.start} is not UTF-8.") from None

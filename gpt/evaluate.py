@@ -1,0 +1,123 @@
+"""The losses over both splits: nanoGPT's estimate on random batches, or exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import monotonic
+
+import torch
+from torch import Tensor
+
+from gpt.config import Config
+from gpt.control import Control
+from gpt.data import Split, Splits
+from gpt.events import Progress
+from gpt.world import World
+
+PROGRESS_SECONDS = 0.25
+EXACT_TOKENS = 16384
+"""Tokens in one batch of an exact evaluation."""
+
+Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Mean losses in nats a token, with their standard errors where they are estimates."""
+
+    train: float
+    val: float
+    train_se: float | None = None
+    val_se: float | None = None
+
+
+def estimated(
+    forward: Forward, splits: Splits, config: Config, world: World, control: Control
+) -> Generator[Progress, None, Losses | None]:
+    """The mean losses of `eval_iters` random batches from each split, as nanoGPT estimates them.
+
+    When a person skips it, the rest of the batches is drawn all the same, so that training goes
+    on with the same random numbers; the result is then None.
+    """
+    results: list[tuple[float, float | None]] = []
+    progress = Pace(2 * config.eval_iters, "batches")
+    skipped = False
+    for split in (splits.train, splits.val):
+        losses: list[Tensor] = []
+        for _ in range(config.eval_iters):
+            control.check()
+            x, y = split.draw(config.batch_size, config.block_size, world.device)
+            skipped = skipped or control.take_skip()
+            if not skipped:
+                losses.append(batch_loss(forward, x, y, world))
+                yield from progress.add(1)
+        if losses:
+            results.append(_mean(losses))
+    if skipped:
+        return None
+    (train, train_se), (val, val_se) = results
+    return Losses(train, val, train_se, val_se)
+
+
+def exact(
+    forward: Forward, splits: Splits, config: Config, world: World, control: Control
+) -> Generator[Progress, None, Losses | None]:
+    """The losses over the whole validation split and over as many tokens of the training split."""
+    tokens = min(len(splits.train), len(splits.val))
+    progress = Pace(tokens + len(splits.val) - 2, "tokens")
+    means: list[float] = []
+    for split in (splits.train, splits.val):
+        total, count = 0.0, 0
+        for loss, targets in window_losses(forward, split, config.block_size, world, tokens):
+            control.check()
+            if control.take_skip():
+                return None
+            total, count = total + loss * targets, count + targets
+            yield from progress.add(targets)
+        means.append(total / count)
+    return Losses(*means)
+
+
+def window_losses(
+    forward: Forward, split: Split, block_size: int, world: World, tokens: int | None = None
+) -> Generator[tuple[float, int], None, None]:
+    """Mean loss and number of targets of consecutive windows, many at a time.
+
+    The windows cover every target of the split's first `tokens` tokens once; the last one is as
+    short as what is left.
+    """
+    for x, y in split.windows(block_size, max(1, EXACT_TOKENS // block_size), tokens):
+        loss = batch_loss(forward, x.to(world.device), y.to(world.device), world)
+        yield float(loss), y.numel()
+
+
+@torch.no_grad()
+def batch_loss(forward: Forward, x: Tensor, y: Tensor, world: World) -> Tensor:
+    """The mean loss of one batch, (batch, time) ids and targets, still on the device."""
+    with world.autocast():
+        return forward(x, y)[1]
+
+
+class Pace:
+    """Progress events, a few each second."""
+
+    def __init__(self, total: int, unit: str) -> None:
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._due = monotonic() + PROGRESS_SECONDS
+
+    def add(self, count: int) -> Generator[Progress, None, None]:
+        """So many more are done."""
+        self._done += count
+        if monotonic() >= self._due:
+            self._due = monotonic() + PROGRESS_SECONDS
+            yield Progress(phase="evaluating", done=self._done, total=self._total, unit=self._unit)
+
+
+def _mean(losses: list[Tensor]) -> tuple[float, float | None]:
+    values = torch.stack(losses).float().cpu()
+    error = float(values.std()) / math.sqrt(len(losses)) if len(losses) > 1 else None
+    return float(values.mean()), error

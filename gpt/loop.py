@@ -1,0 +1,391 @@
+"""nanoGPT's training loop, in nanoGPT's order of random draws, as events.
+
+`Loop._steps` and `Loop._update` read like the description of training. A step is: evaluate when
+it is due, sample when that is due, then forward, backward, clip, update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import torch
+
+from gpt import checkpoint, estimate, evaluate, sample
+from gpt.boundary import Boundary, optimizer_tensors, read_generators, set_generators
+from gpt.checkpoint import CheckpointError, Kind
+from gpt.config import Config
+from gpt.control import Control, Request
+from gpt.corpus import Corpus
+from gpt.data import Splits
+from gpt.events import (
+    Eval,
+    Event,
+    Finished,
+    Notice,
+    Phase,
+    PhaseName,
+    Sample,
+    Saved,
+    Started,
+    Step,
+)
+from gpt.model import GPT
+from gpt.optim import lr_at, make_optimizer
+from gpt.runs import Run
+from gpt.stopwatch import Stopwatch
+from gpt.tokenizer import Tokenizer
+from gpt.world import World
+
+EARLY_SAMPLES = (0, 50, 100)
+SAMPLE_SECONDS = 0.1
+"""How often a sample's text is handed on while it is written."""
+PAUSE_SECONDS = 0.25
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome of a run, not a fault of the program
+    """The loss is no longer a finite number."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"{what} Try a lower learning_rate, a longer warm-up or a grad_clip of 1.")
+        self.step = step
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a run needs before its folder is made. `peak` is in floating-point operations a
+    second."""
+
+    world: World
+    corpus: Corpus
+    tokens: Tokenizer
+    splits: Splits
+    peak: float | None
+
+
+def sample_due(config: Config, step: int) -> bool:
+    """Whether the model writes a sample before this step's update."""
+    if config.sample_interval < 0 or config.eval_only:
+        return False
+    if config.sample_interval > 0:
+        return step % config.sample_interval == 0
+    at_evaluation = step % config.eval_interval == 0 or step == config.max_iters
+    return at_evaluation or (step in EARLY_SAMPLES and step <= config.max_iters)
+
+
+class Loop:
+    """One run under way: the model, its optimizer and where it stands."""
+
+    def __init__(self, config: Config, ready: Ready, run: Run | None, control: Control) -> None:
+        self.config = config
+        self.ready = ready
+        self.world = ready.world
+        self.run = run
+        self.control = control
+        torch.manual_seed(config.seed)
+        self.model = GPT(config, ready.corpus.vocab_size).to(self.world.device)
+        self.forward: evaluate.Forward = self.model
+        self.optimizer = make_optimizer(self.model, config, self.world.device)
+        # Only float16 needs its gradients scaled; otherwise this passes everything through.
+        self.scaler = torch.amp.GradScaler(
+            self.world.device.type, enabled=self.world.dtype is torch.float16
+        )
+        per_token = estimate.flops_per_token(config, ready.corpus.vocab_size)
+        self.flops_per_iter = per_token * config.tokens_per_iter
+        self.watch = Stopwatch()
+        self.phase: PhaseName = "preparing"
+        self.step = 0
+        self.best_val = math.inf
+        self.best_step: int | None = None
+        self.loss = torch.zeros(())
+        self.saved_at: tuple[int, bool] | None = None
+        self.saved_path: Path | None = None
+        self.batch = self._draw()
+        self.boundary = self._boundary(evaluated=False)
+
+    def events(self) -> Iterator[Event]:
+        """The whole run after preparing."""
+        yield Started(
+            step=0,
+            max_iters=self.config.max_iters,
+            params=estimate.params(self.config, self.ready.corpus.vocab_size),
+            tokens_per_iter=self.config.tokens_per_iter,
+            device=str(self.world.device),
+            dtype=self.world.dtype_name,
+            threads=self.world.threads,
+        )
+        for text in self.world.notices:
+            yield Notice(level="warning", text=text)
+        if self.world.compile:
+            yield from self._compile()
+        yield from self._steps()
+        if not self.config.eval_only:
+            yield from self._save("last")
+        yield Finished(step=self.step, reason="done")
+
+    def stopped(self) -> Iterator[Event]:
+        """The end of a run that was asked to stop: its last boundary, saved."""
+        if not self.config.eval_only:
+            yield from self._save("last")
+        yield Finished(step=self.boundary.step, reason="stopped")
+
+    def _steps(self) -> Iterator[Event]:
+        config = self.config
+        while True:
+            self.boundary = self._boundary(evaluated=False)
+            yield from self._attend()
+            last = self.step >= config.max_iters
+            if last or self.step % config.eval_interval == 0:
+                yield from self._evaluate()
+            if sample_due(config, self.step):
+                yield from self._sample()
+            if last or config.eval_only:
+                return
+            yield from self._update()
+            self.step += 1
+            if 0 < 60 * config.checkpoint_minutes <= self.watch.since_save():
+                self.boundary = self._boundary(evaluated=False)
+                yield from self._save_if_possible("last")
+
+    def _update(self) -> Iterator[Event]:
+        """One training step: forward and backward over each micro-batch, clip, update."""
+        config = self.config
+        yield from self._enter("training")
+        lr = lr_at(config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        logged = self.step % config.log_interval == 0
+        self.watch.start_step()
+        for _ in range(config.gradient_accumulation_steps):
+            self.control.check()
+            with self.world.autocast():
+                _, self.loss = self.forward(*self.batch)
+            # Drawn here, so that the next batch exists before the next evaluation draws.
+            self.batch = self._draw()
+            self.scaler.scale(self.loss / config.gradient_accumulation_steps).backward()
+        norm = self._clip(logged)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss.item() if logged else 0.0
+        self.watch.end_step()
+        if logged:
+            yield self._step_event(loss, lr, norm)
+        if not math.isfinite(loss):
+            raise Diverged(
+                self.step,
+                f"the loss at step {self.step} is {loss} (learning rate {lr:.3g}, gradient norm "
+                f"{norm or math.nan:.3g}).",
+            )
+
+    def _clip(self, logged: bool) -> float | None:
+        """Shorten the gradients to `grad_clip`; their norm before that, where it is logged."""
+        clip = self.config.grad_clip
+        if not clip and not logged:
+            return None
+        self.scaler.unscale_(self.optimizer)
+        if clip:
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        else:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+        return float(norm) if logged else None
+
+    def _step_event(self, loss: float, lr: float, norm: float | None) -> Step:
+        ms = self.watch.lap()
+        tokens = self.config.tokens_per_iter
+        peak = self.ready.peak
+        return Step(
+            step=self.step,
+            loss=loss,
+            lr=lr,
+            grad_norm=norm,
+            ms=ms,
+            tokens_per_s=1e3 * tokens / ms,
+            mfu=self.flops_per_iter / (ms / 1e3) / peak if peak else None,
+            tokens=(self.step + 1) * tokens,
+            seconds=self.watch.worked(),
+            memory=self.world.memory(),
+        )
+
+    def _attend(self) -> Iterator[Event]:
+        """Do what was asked for, and wait while paused."""
+        while True:
+            self.control.check()
+            while request := self.control.take_request():
+                yield from self._answer(request)
+            if not self.control.paused:
+                break
+            yield from self._enter("paused")
+            self.watch.hold()
+            self.control.wait(PAUSE_SECONDS)
+            self.watch.go_on()
+
+    def _answer(self, request: Request) -> Iterator[Event]:
+        """Evaluate, sample or save now, leaving training's random numbers as they were."""
+        match request:
+            case "evaluate":
+                losses = yield from self._losses()
+                set_generators(self.boundary.generators, self.world.device)
+                if losses is not None:
+                    yield self._eval_event(losses, best=False)
+            case "sample":
+                yield from self._sample()
+            case "save":
+                yield from self._save_if_possible("asked")
+
+    def _evaluate(self) -> Iterator[Event]:
+        """The evaluation that belongs to this step, which decides on the best checkpoint."""
+        losses = yield from self._losses()
+        if losses is None:
+            yield Notice(level="info", step=self.step, text="evaluation skipped")
+            return
+        if not math.isfinite(losses.val):
+            yield self._eval_event(losses, best=False)
+            raise Diverged(self.step, f"the val loss at step {self.step} is {losses.val}.")
+        best = losses.val < self.best_val
+        if best:
+            self.best_val, self.best_step = losses.val, self.step
+        yield self._eval_event(losses, best)
+        self.boundary = self._boundary(evaluated=True)
+        if self.step > 0 and (best or self.config.always_save_checkpoint):
+            yield from self._save_if_possible("best" if best else "last")
+
+    def _losses(self) -> Generator[Event, None, evaluate.Losses | None]:
+        yield from self._enter("evaluating")
+        self.control.take_skip()
+        self.model.eval()
+        measure = evaluate.estimated if self.config.eval_iters else evaluate.exact
+        losses = yield from measure(
+            self.forward, self.ready.splits, self.config, self.world, self.control
+        )
+        self.model.train()
+        return losses
+
+    def _eval_event(self, losses: evaluate.Losses, best: bool) -> Eval:
+        return Eval(
+            step=self.step,
+            train=losses.train,
+            val=losses.val,
+            train_se=losses.train_se,
+            val_se=losses.val_se,
+            best=best,
+        )
+
+    def _sample(self) -> Iterator[Event]:
+        """Let the model write, handing the text on as it comes."""
+        config, seed = self.config, self.config.seed + self.step
+        yield from self._enter("sampling")
+        self.control.take_skip()
+        self.model.eval()
+        text, due = "", monotonic() + SAMPLE_SECONDS
+        pieces = sample.stream(
+            self.model,
+            self.ready.tokens,
+            config.start,
+            config.max_new_tokens,
+            config.temperature,
+            config.top_k,
+            seed,
+            self.world,
+            self.control.check,
+        )
+        for piece in pieces:
+            text += piece
+            if self.control.take_skip():
+                break
+            if monotonic() >= due:
+                yield Sample(step=self.step, prompt=config.start, seed=seed, text=text)
+                text, due = "", monotonic() + SAMPLE_SECONDS
+        self.model.train()
+        yield Sample(step=self.step, prompt=config.start, seed=seed, text=text, done=True)
+
+    def _save_if_possible(self, kind: Kind) -> Iterator[Event]:
+        """Save in the middle of a run, which goes on when the disk refuses."""
+        try:
+            yield from self._save(kind)
+        except CheckpointError as error:
+            self.watch.saved()
+            yield Notice(level="error", step=self.step, text=f"not saved: {error}")
+
+    def _save(self, kind: Kind) -> Iterator[Event]:
+        """Write the last boundary as a checkpoint, unless it is on disk already."""
+        if self.run is None:
+            return
+        yield from self._enter("saving")
+        if not math.isfinite(float(self.loss)):
+            raise Diverged(self.step, f"the loss before step {self.step} is {float(self.loss)}.")
+        boundary = self.boundary
+        kinds: tuple[Kind, ...] = ("best", "last") if kind == "best" else (kind,)
+        if self.saved_path and self.saved_at == (boundary.step, boundary.evaluated):
+            checkpoint.point(self.run, self.saved_path, kinds)
+        else:
+            self.saved_path = checkpoint.save(
+                self.run,
+                boundary.step,
+                self._parameters(),
+                {**optimizer_tensors(self.model, self.optimizer), **boundary.tensors()},
+                self._state(),
+                kinds,
+                self.config.keep_checkpoints,
+            )
+            self.saved_at = (boundary.step, boundary.evaluated)
+        self.watch.saved()
+        path = self.saved_path.relative_to(self.run.path).as_posix()
+        yield Saved(step=boundary.step, path=path, kind=kind)
+
+    def _parameters(self) -> dict[str, torch.Tensor]:
+        """All parameters; the head's are the token embedding's and kept once."""
+        return dict(self.model.named_parameters())
+
+    def _state(self) -> dict[str, object]:
+        return {
+            "step": self.boundary.step,
+            "evaluated": self.boundary.evaluated,
+            "best_val": self.best_val if math.isfinite(self.best_val) else None,
+            "best_step": self.best_step,
+            "seconds": self.watch.worked(),
+            "scaler": self.scaler.state_dict(),
+            "vocab_size": self.ready.corpus.vocab_size,
+            "dataset_sha256": self.ready.corpus.sha256,
+            "threads": self.world.threads,
+            "device": str(self.world.device),
+            "dtype": self.world.dtype_name,
+        }
+
+    def _compile(self) -> Iterator[Event]:
+        """Compile forward and backward, drawing nothing; training goes on without if it fails."""
+        yield from self._enter("compiling")
+        try:
+            compiled: evaluate.Forward = torch.compile(self.model)
+            x, y = self.batch
+            self.model.eval()
+            evaluate.batch_loss(compiled, x, y, self.world)
+            self.model.train()
+            with self.world.autocast():
+                loss = compiled(x, y)[1]
+            loss.backward()
+            self.forward = compiled
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            yield Notice(level="warning", text=f"compile is off: it failed with {reason}")
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        set_generators(self.boundary.generators, self.world.device)
+
+    def _enter(self, phase: PhaseName) -> Iterator[Event]:
+        if phase != self.phase:
+            self.phase = phase
+            yield Phase(step=self.step, name=phase)
+
+    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        config = self.config
+        split = self.ready.splits.train
+        return split.draw(config.batch_size, config.block_size, self.world.device)
+
+    def _boundary(self, evaluated: bool) -> Boundary:
+        generators = read_generators(self.world.device)
+        return Boundary(self.step, evaluated, generators, self.batch)

@@ -1,0 +1,197 @@
+"""Text from a model, streamed, with a key-value cache and random numbers of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from gpt import checkpoint, tokenizer
+from gpt.config import Config
+from gpt.model import GPT, KeyValues
+from gpt.runs import Run
+from gpt.tokenizer import Tokenizer
+from gpt.world import World
+
+
+@torch.no_grad()
+def generate(
+    model: GPT,
+    prompt: Tensor,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int,
+    generator: torch.Generator,
+    world: World,
+) -> Iterator[Tensor]:
+    """Draw tokens one after the other: each item is the next ids, (batch,), after (batch, time).
+
+    The context is the last `block_size` tokens. While all of them fit, the keys and values of
+    earlier tokens are kept; past that every position shifts with each token, so that there is
+    nothing to keep and the context is computed anew. A `temperature` of 0 takes the likeliest
+    token; `top_k` of 0 draws from all. The model must be in evaluation mode.
+    """
+    context = prompt[:, -model.block_size :]
+    past: list[KeyValues] | None = model.empty_past(prompt.size(0))
+    fresh = context
+    for _ in range(max_new_tokens):
+        logits = _predict(model, fresh, past, world)
+        token = draw(logits.float(), temperature, top_k, generator)
+        yield token
+        context = torch.cat((context, token[:, None]), dim=1)
+        if context.size(1) > model.block_size:
+            past, context = None, context[:, 1:]
+        fresh = context if past is None else token[:, None]
+
+
+def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
+    """One id for each row of logits (batch, vocab_size)."""
+    if temperature == 0.0:
+        return logits.argmax(dim=-1)
+    logits = logits / temperature
+    if 0 < top_k < logits.size(-1):
+        least = logits.topk(top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
+
+
+def stream(
+    model: GPT,
+    tokens: Tokenizer,
+    prompt: str,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    world: World,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
+    """What the model writes after `prompt`, in pieces of about one token, the prompt left out.
+
+    Raises:
+        TokenizerError: the prompt has characters that the vocabulary lacks.
+    """
+    generator = torch.Generator(world.device).manual_seed(seed)
+    start = torch.tensor([encode_prompt(tokens, prompt)], device=world.device)
+    decoder = tokens.decoder()
+    for ids in generate(model, start, max_new_tokens, temperature, top_k, generator, world):
+        check()
+        if piece := decoder.feed(int(ids)):
+            yield piece
+    if piece := decoder.flush():
+        yield piece
+
+
+def encode_prompt(tokens: Tokenizer, prompt: str) -> list[int]:
+    """The ids of a prompt; an empty one begins as nanoGPT's does, with a line break.
+
+    Raises:
+        TokenizerError: the prompt has characters that the vocabulary lacks.
+    """
+    return tokens.encode(prompt or "\n")
+
+
+@dataclasses.dataclass(slots=True)
+class Sampler:
+    """A trained model with its own tokenizer, ready to write."""
+
+    model: GPT
+    tokenizer: Tokenizer
+    world: World
+    step: int
+    dataset_sha256: str
+    """Of the text that the model was trained on."""
+    notice: str | None = None
+
+    @classmethod
+    def open(cls, run: Run, name: str | None = None, device: str = "auto") -> Sampler:
+        """Load a run's model: of the named checkpoint, else `best`, else `last`.
+
+        Draws nothing from torch's default generator, so that a training under way in the same
+        process is not disturbed.
+
+        Raises:
+            CheckpointError, RunError, TokenizerError, ConfigError: what is wrong, in words.
+        """
+        path, notice = checkpoint.find(run, name)
+        loaded = checkpoint.load(path)
+        config = run.config()
+        world = World.of(config.model_copy(update={"device": device, "compile": False}))
+        model = build(config, int(loaded.state["vocab_size"]), loaded.model)
+        return cls(
+            model=model.to(world.device).eval(),
+            tokenizer=tokenizer.read(run.tokenizer),
+            world=world,
+            step=int(loaded.state["step"]),
+            dataset_sha256=str(loaded.state["dataset_sha256"]),
+            notice=notice,
+        )
+
+    def stream(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        seed: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Iterator[str]:
+        """See `stream` of this module."""
+        return stream(
+            self.model,
+            self.tokenizer,
+            prompt,
+            max_new_tokens,
+            temperature,
+            top_k,
+            seed,
+            self.world,
+            check,
+        )
+
+    def write(
+        self,
+        prompt: str,
+        num_samples: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        seed: int,
+    ) -> list[str]:
+        """Several samples at once, drawn as one batch, each with the prompt in front.
+
+        Raises:
+            TokenizerError: the prompt has characters that the vocabulary lacks.
+        """
+        generator = torch.Generator(self.world.device).manual_seed(seed)
+        ids = encode_prompt(self.tokenizer, prompt)
+        start = torch.tensor([ids], device=self.world.device).repeat(num_samples, 1)
+        columns = generate(
+            self.model, start, max_new_tokens, temperature, top_k, generator, self.world
+        )
+        written = torch.stack([*start.T, *columns], dim=1)
+        return [self.tokenizer.decode(row) for row in written.tolist()]
+
+
+def build(config: Config, vocab_size: int, parameters: dict[str, Tensor]) -> GPT:
+    """A model with these parameters, without drawing random ones first.
+
+    Raises:
+        CheckpointError: they are not of a model of this shape.
+    """
+    with torch.device("meta"):
+        model = GPT(config, vocab_size)
+    embedding = parameters.get("transformer.wte.weight", torch.empty(0))
+    try:
+        model.load_state_dict({"lm_head.weight": embedding, **parameters}, assign=True)
+    except RuntimeError as error:
+        raise checkpoint.CheckpointError(f"this is another model's checkpoint: {error}") from None
+    model.lm_head.weight = model.transformer.wte.weight
+    return model
+
+
+def _predict(model: GPT, idx: Tensor, past: list[KeyValues] | None, world: World) -> Tensor:
+    with world.autocast():
+        return model.predict(idx, past)

@@ -1,0 +1,120 @@
+"""Training: `train` is an iterator over the events of a run."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
+
+from gpt import corpus, estimate, sample, tokenizer
+from gpt.config import Config
+from gpt.control import Control, Stopped
+from gpt.data import Splits
+from gpt.events import Event, Finished, Phase
+from gpt.loop import Diverged, Loop, Ready
+from gpt.peak import peak_flops
+from gpt.runs import Journal, Run
+from gpt.settings import ConfigError, Problem
+from gpt.tokenizer import TokenizerError
+from gpt.world import World
+
+Result = TypeVar("Result")
+
+
+def train(
+    config: Config, run: Run | None = None, control: Control | None = None
+) -> Iterator[Event]:
+    """Train a GPT, yielding what happens.
+
+    With a `run` each event is in its journal before it is yielded; without one nothing is
+    written. `control` is how another thread or a signal asks for something meanwhile. Closing
+    the iterator early journals the run as stopped.
+
+    Raises:
+        ConfigError, CorpusError, RunError: what is wrong, in words. All come while preparing,
+            before the run folder exists. Later faults are yielded, as `Finished("failed")`.
+    """
+    control = control or Control()
+    early: list[Event] = []
+    try:
+        ready = yield from _recorded(_prepare(config, control), early.append)
+    except Stopped:
+        yield Finished(reason="stopped")
+        return
+    if run is None:
+        yield from _guarded(config, ready, None, control)
+        return
+    run.create(config)
+    tokenizer.write(ready.tokens, run.tokenizer)
+    journal = Journal(run)
+    try:
+        for event in early:
+            journal.append(event)
+        yield from _recorded(_guarded(config, ready, run, control), journal.append)
+    except GeneratorExit:
+        journal.append(Finished(reason="stopped"))
+        raise
+    finally:
+        journal.close()
+        run.release()
+
+
+def _prepare(config: Config, control: Control) -> Generator[Event, None, Ready]:
+    """Check everything that can be wrong, and get the data."""
+    yield Phase(name="preparing")
+    world = World.of(config)
+    text = yield from corpus.prepare(config.dataset, control.check)
+    text.check_block_size(config.block_size)
+    tokens = text.tokenizer()
+    if config.sample_interval >= 0:
+        try:
+            sample.encode_prompt(tokens, config.start)
+        except TokenizerError as error:
+            raise ConfigError([Problem("start", f"start: {error}")]) from None
+    if world.device.type == "cpu":
+        estimate.check_memory(config, text.vocab_size)
+    world.set_up()
+    control.check()
+    return Ready(world, text, tokens, Splits(text), peak_flops(world))
+
+
+def _guarded(
+    config: Config, ready: Ready, run: Run | None, control: Control
+) -> Generator[Event, None, None]:
+    """The run, whose last event says how it ended, whatever happened."""
+    try:
+        loop = Loop(config, ready, run, control)
+        try:
+            yield from loop.events()
+        except Stopped:
+            yield from loop.stopped()
+    except Diverged as error:
+        yield Finished(step=error.step, reason="diverged", error=str(error))
+    except Exception as error:
+        if run is not None:
+            with run.log.open("a", encoding="utf-8") as file:
+                traceback.print_exc(file=file)
+        yield Finished(reason="failed", error=_in_words(error))
+
+
+def _recorded(
+    events: Generator[Event, None, Result], record: Callable[[Event], None]
+) -> Generator[Event, None, Result]:
+    """The same events, each given to `record` before it is yielded."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        record(event)
+        yield event
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error).strip().split("\n")[0]
+    if "alloc" in text.lower() and "memory" in text.lower():
+        return (
+            "there is not enough memory. Smaller batch_size, block_size, n_layer or n_embd need "
+            "less; gradient_accumulation_steps makes up for a smaller batch_size."
+        )
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
