@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic
 
 import torch
 
-from gpt import checkpoint, estimate, evaluate, sample
+from gpt import estimate, evaluate, sample
 from gpt.boundary import Boundary, optimizer_tensors, read_generators, set_generators
 from gpt.checkpoint import CheckpointError, Kind
+from gpt.compiling import compiled
 from gpt.config import Config
 from gpt.control import Control, Request
 from gpt.corpus import Corpus
@@ -28,7 +27,6 @@ from gpt.events import (
     Notice,
     Phase,
     PhaseName,
-    Sample,
     Saved,
     Started,
     Step,
@@ -36,13 +34,11 @@ from gpt.events import (
 from gpt.model import GPT
 from gpt.optim import lr_at, make_optimizer
 from gpt.runs import Run
+from gpt.saver import Saver
 from gpt.stopwatch import Stopwatch
 from gpt.tokenizer import Tokenizer
 from gpt.world import World
 
-EARLY_SAMPLES = (0, 50, 100)
-SAMPLE_SECONDS = 0.1
-"""How often a sample's text is handed on while it is written."""
 PAUSE_SECONDS = 0.25
 
 
@@ -66,16 +62,6 @@ class Ready:
     peak: float | None
 
 
-def sample_due(config: Config, step: int) -> bool:
-    """Whether the model writes a sample before this step's update."""
-    if config.sample_interval < 0 or config.eval_only:
-        return False
-    if config.sample_interval > 0:
-        return step % config.sample_interval == 0
-    at_evaluation = step % config.eval_interval == 0 or step == config.max_iters
-    return at_evaluation or (step in EARLY_SAMPLES and step <= config.max_iters)
-
-
 class Loop:
     """One run under way: the model, its optimizer and where it stands."""
 
@@ -83,7 +69,6 @@ class Loop:
         self.config = config
         self.ready = ready
         self.world = ready.world
-        self.run = run
         self.control = control
         torch.manual_seed(config.seed)
         self.model = GPT(config, ready.corpus.vocab_size).to(self.world.device)
@@ -101,8 +86,7 @@ class Loop:
         self.best_val = math.inf
         self.best_step: int | None = None
         self.loss = torch.zeros(())
-        self.saved_at: tuple[int, bool] | None = None
-        self.saved_path: Path | None = None
+        self.saver = Saver(run, config.keep_checkpoints) if run else None
         self.batch = self._draw()
         self.boundary = self._boundary(evaluated=False)
 
@@ -111,7 +95,7 @@ class Loop:
         yield Started(
             step=0,
             max_iters=self.config.max_iters,
-            params=estimate.params(self.config, self.ready.corpus.vocab_size),
+            params=estimate.params(self.config, self.ready.corpus.vocab_size, positions=False),
             tokens_per_iter=self.config.tokens_per_iter,
             device=str(self.world.device),
             dtype=self.world.dtype_name,
@@ -140,7 +124,7 @@ class Loop:
             last = self.step >= config.max_iters
             if last or self.step % config.eval_interval == 0:
                 yield from self._evaluate()
-            if sample_due(config, self.step):
+            if sample.due(config, self.step):
                 yield from self._sample()
             if last or config.eval_only:
                 return
@@ -277,31 +261,13 @@ class Loop:
 
     def _sample(self) -> Iterator[Event]:
         """Let the model write, handing the text on as it comes."""
-        config, seed = self.config, self.config.seed + self.step
         yield from self._enter("sampling")
         self.control.take_skip()
         self.model.eval()
-        text, due = "", monotonic() + SAMPLE_SECONDS
-        pieces = sample.stream(
-            self.model,
-            self.ready.tokens,
-            config.start,
-            config.max_new_tokens,
-            config.temperature,
-            config.top_k,
-            seed,
-            self.world,
-            self.control.check,
+        yield from sample.events(
+            self.model, self.ready.tokens, self.config, self.step, self.world, self.control
         )
-        for piece in pieces:
-            text += piece
-            if self.control.take_skip():
-                break
-            if monotonic() >= due:
-                yield Sample(step=self.step, prompt=config.start, seed=seed, text=text)
-                text, due = "", monotonic() + SAMPLE_SECONDS
         self.model.train()
-        yield Sample(step=self.step, prompt=config.start, seed=seed, text=text, done=True)
 
     def _save_if_possible(self, kind: Kind) -> Iterator[Event]:
         """Save in the middle of a run, which goes on when the disk refuses."""
@@ -312,39 +278,26 @@ class Loop:
             yield Notice(level="error", step=self.step, text=f"not saved: {error}")
 
     def _save(self, kind: Kind) -> Iterator[Event]:
-        """Write the last boundary as a checkpoint, unless it is on disk already."""
-        if self.run is None:
+        """Write the last boundary as a checkpoint."""
+        if self.saver is None:
             return
         yield from self._enter("saving")
         if not math.isfinite(float(self.loss)):
             raise Diverged(self.step, f"the loss before step {self.step} is {float(self.loss)}.")
-        boundary = self.boundary
-        kinds: tuple[Kind, ...] = ("best", "last") if kind == "best" else (kind,)
-        if self.saved_path and self.saved_at == (boundary.step, boundary.evaluated):
-            checkpoint.point(self.run, self.saved_path, kinds)
-        else:
-            self.saved_path = checkpoint.save(
-                self.run,
-                boundary.step,
-                self._parameters(),
-                {**optimizer_tensors(self.model, self.optimizer), **boundary.tensors()},
-                self._state(),
-                kinds,
-                self.config.keep_checkpoints,
-            )
-            self.saved_at = (boundary.step, boundary.evaluated)
+        path = self.saver.save(
+            self.boundary,
+            kind,
+            # The head's parameters are the token embedding's, and named once.
+            dict(self.model.named_parameters()),
+            optimizer_tensors(self.model, self.optimizer),
+            self._state(),
+        )
         self.watch.saved()
-        path = self.saved_path.relative_to(self.run.path).as_posix()
-        yield Saved(step=boundary.step, path=path, kind=kind)
-
-    def _parameters(self) -> dict[str, torch.Tensor]:
-        """All parameters; the head's are the token embedding's and kept once."""
-        return dict(self.model.named_parameters())
+        yield Saved(step=self.boundary.step, path=path, kind=kind)
 
     def _state(self) -> dict[str, object]:
+        """What a checkpoint keeps beside tensors."""
         return {
-            "step": self.boundary.step,
-            "evaluated": self.boundary.evaluated,
             "best_val": self.best_val if math.isfinite(self.best_val) else None,
             "best_step": self.best_step,
             "seconds": self.watch.worked(),
@@ -357,18 +310,10 @@ class Loop:
         }
 
     def _compile(self) -> Iterator[Event]:
-        """Compile forward and backward, drawing nothing; training goes on without if it fails."""
+        """Compile forward and backward ahead; training goes on without when that fails."""
         yield from self._enter("compiling")
         try:
-            compiled: evaluate.Forward = torch.compile(self.model)
-            x, y = self.batch
-            self.model.eval()
-            evaluate.batch_loss(compiled, x, y, self.world)
-            self.model.train()
-            with self.world.autocast():
-                loss = compiled(x, y)[1]
-            loss.backward()
-            self.forward = compiled
+            self.forward = compiled(self.model, self.batch, self.world)
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             yield Notice(level="warning", text=f"compile is off: it failed with {reason}")

@@ -79,8 +79,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
 }
 
 
@@ -147,6 +147,9 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     for statement in statements:
         _read_statement(statement, values, path)
     notes = [f"{key} is passed over: {ELSEWHERE[key]}" for key in values if key in ELSEWHERE]
+    if values.get("device") == "cpu":
+        # nanoGPT computes in float32 on a CPU whatever the file says.
+        values["dtype"] = "float32"
     return {key: value for key, value in values.items() if key not in ELSEWHERE}, notes
 
 

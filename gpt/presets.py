@@ -130,10 +130,10 @@ def save(name: str, config: Config, description: str, *, replace: bool = False) 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        if path.is_dir():
-            raise PresetError(f"{path} is a folder; a TOML file belongs here.")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise PresetError(f"{path} is a folder; a TOML file belongs here.") from None
     except OSError as error:
         raise PresetError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError:

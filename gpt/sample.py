@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 import torch
 from torch import Tensor
 
 from gpt import checkpoint, tokenizer
 from gpt.config import Config
+from gpt.control import Control
+from gpt.events import Sample
 from gpt.model import GPT, KeyValues
 from gpt.runs import Run
 from gpt.tokenizer import Tokenizer
 from gpt.world import World
+
+EARLY_SAMPLES = (0, 50, 100)
+SAMPLE_SECONDS = 0.1
+"""How often a sample's text is handed on while it is written."""
 
 
 @torch.no_grad()
@@ -82,6 +89,45 @@ def stream(
             yield piece
     if piece := decoder.flush():
         yield piece
+
+
+def due(config: Config, step: int) -> bool:
+    """Whether the model writes a sample before this step's update."""
+    if config.sample_interval < 0 or config.eval_only:
+        return False
+    if config.sample_interval > 0:
+        return step % config.sample_interval == 0
+    at_evaluation = step % config.eval_interval == 0 or step == config.max_iters
+    return at_evaluation or (step in EARLY_SAMPLES and step <= config.max_iters)
+
+
+def events(
+    model: GPT, tokens: Tokenizer, config: Config, step: int, world: World, control: Control
+) -> Iterator[Sample]:
+    """A sample during training, as `config` asks for it, handed on a few times a second.
+
+    Skipping ends it early.
+    """
+    prompt, seed = config.start, config.seed + step
+    text, hand_on = "", monotonic() + SAMPLE_SECONDS
+    for piece in stream(
+        model,
+        tokens,
+        prompt,
+        config.max_new_tokens,
+        config.temperature,
+        config.top_k,
+        seed,
+        world,
+        control.check,
+    ):
+        text += piece
+        if control.take_skip():
+            break
+        if monotonic() >= hand_on:
+            yield Sample(step=step, prompt=prompt, seed=seed, text=text)
+            text, hand_on = "", monotonic() + SAMPLE_SECONDS
+    yield Sample(step=step, prompt=prompt, seed=seed, text=text, done=True)
 
 
 def encode_prompt(tokens: Tokenizer, prompt: str) -> list[int]:

@@ -71,11 +71,26 @@ def _prepare(config: Config, control: Control) -> Generator[Event, None, Ready]:
             sample.encode_prompt(tokens, config.start)
         except TokenizerError as error:
             raise ConfigError([Problem("start", f"start: {error}")]) from None
-    if world.device.type == "cpu":
-        estimate.check_memory(config, text.vocab_size)
+    _check_memory(config, text.vocab_size, world)
     world.set_up()
     control.check()
     return Ready(world, text, tokens, Splits(text), peak_flops(world))
+
+
+def _check_memory(config: Config, vocab_size: int, world: World) -> None:
+    """Refuse a model that this machine cannot hold, before it is built.
+
+    Raises:
+        ConfigError: naming what it needs, what there is and the settings that decide.
+    """
+    needed, free = estimate.memory(config, vocab_size), world.free_memory()
+    if needed > free:
+        message = (
+            f"n_layer = {config.n_layer}, n_embd = {config.n_embd}, block_size = "
+            f"{config.block_size} and batch_size = {config.batch_size} need about "
+            f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Smaller ones need less."
+        )
+        raise ConfigError([Problem("n_layer", message)])
 
 
 def _guarded(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from gpt import estimate
 from gpt.config import Config
 from gpt.settings import ConfigError, Problem
 
@@ -70,6 +71,12 @@ class World:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+    def free_memory(self) -> int:
+        """Bytes that a run can take on the device."""
+        if self.device.type == "cuda":
+            return torch.cuda.mem_get_info(self.device)[0]
+        return estimate.available_memory()
 
     def memory(self) -> int:
         """Memory in use, in bytes: the process's on a CPU, the device's peak on a GPU."""

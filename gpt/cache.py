@@ -1,0 +1,96 @@
+"""The folder where fetched files and corpora are kept, shared by all processes of one person.
+
+    corpora/    token files, a folder for each text, named by its hash
+    files/      what was fetched
+    index/      which corpus the text at a path became, so that it is not read again
+
+Beside each is the lock of whoever writes it. All of it can be deleted and comes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gpt.events import Notice
+from gpt.text import visible
+from gpt.textfiles import CorpusError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+
+def folder() -> Path:
+    """Where it is; the environment's NANODECK_CACHE_DIR comes first."""
+    if chosen := os.environ.get("NANODECK_CACHE_DIR"):
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_cache_path("nanodeck", appauthor=False)
+
+
+def index_entry(path: Path) -> Path:
+    """The file that says which corpus the text at `path` became."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    return folder() / "index" / f"{name[:16]}.json"
+
+
+def acquire(path: Path, check: Callable[[], None]) -> Generator[Notice, None, FileLock]:
+    """The lock of what is at `path`, waited for while another process has it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not bound to a thread: a generator can be closed by another than the one that ran it.
+    lock = FileLock(path.with_name(f"{path.name}.lock"), thread_local=False)
+    waiting = False
+    while True:
+        check()
+        try:
+            lock.acquire(timeout=0.1)
+            return lock
+        except Timeout:
+            if not waiting:
+                yield Notice(level="info", text="another process prepares this text; waiting")
+            waiting = True
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None when there is none."""
+    try:
+        record: object = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return cast(dict[str, Any], record) if isinstance(record, dict) else None
+
+
+def write_json(record: Mapping[str, Any], path: Path) -> None:
+    """Put an object in a file, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(record) + "\n", "ascii")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def faults_in_words() -> Generator[None]:
+    """A fault of the disk as a `CorpusError`. Those of a person's own files are one already."""
+    try:
+        yield
+    except OSError as error:
+        where = visible(str(error.filename or folder()))
+        raise CorpusError(
+            f"the cache cannot be used: {where}: {error.strerror or error}. The environment "
+            "variable NANODECK_CACHE_DIR names another folder for it."
+        ) from None

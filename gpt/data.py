@@ -1,0 +1,107 @@
+"""Token files as batches: random windows to train on, consecutive ones to measure on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt.corpus import Corpus
+from gpt.textfiles import CorpusError
+
+RESIDENT_TOKENS = 8 << 20
+"""A split of up to so many tokens is held in memory as int64, 64 MiB; a longer one stays a
+mapped file, of which the system keeps in memory what it has room for."""
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Split:
+    """The token ids of one split: windows of them, each with targets one token further.
+
+    Args:
+        tokens: (tokens,), of any integer type.
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        self._tokens = tokens
+
+    @classmethod
+    def open(cls, path: Path, dtype: str) -> Split:
+        """The split in a token file."""
+        mapped = np.memmap(path, np.dtype(dtype).newbyteorder("<"), "r")
+        if len(mapped) <= RESIDENT_TOKENS:
+            return cls(torch.as_tensor(mapped.astype(np.int64)))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            # torch says that it could write to a read-only map; nothing here writes.
+            return cls(torch.as_tensor(mapped))
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def draw(
+        self,
+        batch_size: int,
+        block_size: int,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """A batch of random windows and their targets, each (batch, time) int64.
+
+        Takes one `torch.randint(len - block_size, (batch_size,))` from the generator, torch's
+        default one if none is given, as nanoGPT does.
+
+        Raises:
+            CorpusError: the split is not longer than `block_size`.
+        """
+        if block_size >= len(self):
+            raise CorpusError(
+                f"block_size = {block_size} is too long for a split of {len(self):,} tokens. "
+                f"Allowed: up to {len(self) - 1}."
+            )
+        starts = torch.randint(len(self) - block_size, (batch_size,), generator=generator)
+        # A view of every window there is; picking rows of it copies each window in one piece.
+        windows = self._tokens.unfold(0, block_size, 1)
+        x = windows.index_select(0, starts).long()
+        y = windows.index_select(0, starts + 1).long()
+        if torch.device(device).type == "cuda":
+            # Copied while the GPU computes, which takes memory that cannot be swapped out.
+            return (
+                x.pin_memory().to(device, non_blocking=True),
+                y.pin_memory().to(device, non_blocking=True),
+            )
+        return x.to(device), y.to(device)
+
+    def windows(
+        self, block_size: int, batch_size: int, limit_tokens: int | None = None
+    ) -> Iterator[Batch]:
+        """Consecutive windows over the split, or over its first `limit_tokens` tokens.
+
+        Yields (batch, time) int64 pairs in which each token but the first is a target once. The
+        last pair is a single window of (1, what is left) when the length is not a multiple.
+        """
+        targets = min(len(self), len(self) if limit_tokens is None else limit_tokens) - 1
+        whole = max(0, targets) // block_size
+        for first in range(0, whole, batch_size):
+            count = min(batch_size, whole - first)
+            yield self._rows(first * block_size, count, block_size)
+        if (left := targets - whole * block_size) > 0:
+            yield self._rows(whole * block_size, 1, left)
+
+    def _rows(self, start: int, rows: int, length: int) -> Batch:
+        end = start + rows * length
+        x = self._tokens[start:end].long().view(rows, length)
+        y = self._tokens[start + 1 : end + 1].long().view(rows, length)
+        return x, y
+
+
+class Splits:
+    """Both splits of a corpus."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.train = Split.open(corpus.train_path, corpus.dtype)
+        self.val = Split.open(corpus.val_path, corpus.dtype)

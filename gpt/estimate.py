@@ -1,0 +1,157 @@
+"""What a configuration will need, computed without building it: parameters, work and memory.
+
+The counts are of nanoGPT's model. Needs no torch, so that a form can ask at every key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from gpt.config import Config
+
+BYTES = 4
+"""Of one number: parameters, gradients, moments and, on a CPU, activations are float32."""
+BASE_MEMORY = 330 << 20
+"""Bytes that Python with torch takes before any model: measured, torch 2.13 on a CPU."""
+UNKNOWN_VOCAB_SIZE = 50304
+"""nanoGPT's vocabulary size when the corpus does not say; GPT-2's, rounded up to 64s."""
+
+EARLY_SAMPLES = (0, 50, 100)
+"""Steps with a sample of their own, so that noise turning into words is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a run of some configuration takes on this machine, in seconds.
+
+    `step_seconds` is one training step with all its micro-batches, `eval_seconds` one evaluation
+    of both splits, `sample_seconds` one sample. `first_loss_seconds` is from the start, with the
+    text and torch at hand, to the first point of the loss curve: an evaluation, a sample and a
+    step. `compiles` is whether the run compiles first, which is measured in none of these.
+    """
+
+    step_seconds: float
+    eval_seconds: float
+    sample_seconds: float
+    first_loss_seconds: float
+    device: str
+    compiles: bool = False
+
+
+def params(config: Config, vocab_size: int, *, positions: bool = True) -> int:
+    """Numbers that training learns; the head is the token embedding and counts once.
+
+    nanoGPT prints the count without position embeddings: `positions=False`.
+    """
+    channels = config.n_embd
+    embeddings = vocab_size * channels + (config.block_size * channels if positions else 0)
+    block = 12 * channels**2 + 2 * channels
+    final_norm = channels
+    if config.bias:
+        block += 11 * channels
+        final_norm += channels
+    return embeddings + config.n_layer * block + final_norm
+
+
+def flops_per_token(config: Config, vocab_size: int) -> float:
+    """Floating-point operations that training spends on one token, backward pass included.
+
+    6N + 12·L·H·Q·T from appendix B of the PaLM paper (arXiv:2204.02311), as nanoGPT has it: N
+    without position embeddings, L layers, H heads of Q channels, T tokens of context.
+    """
+    attention = 12 * config.n_layer * config.n_embd * config.block_size
+    return float(6 * params(config, vocab_size, positions=False) + attention)
+
+
+def memory(config: Config, vocab_size: int) -> int:
+    """Bytes that the training process needs at its peak, on a CPU.
+
+    Parameters, their gradients and AdamW's two moments, the activations of one micro-batch
+    that the backward pass needs, and torch itself. Measured peaks are within 15 %.
+    """
+    learned = 4 * params(config, vocab_size)
+    tokens = config.batch_size * config.block_size
+    # Kept for the backward pass in a block, in tensors of (batch, time, channels): both norms'
+    # inputs and outputs 4, query, key and value 3, attention 1, the MLP's two sides of GELU 8.
+    # Going backward, the MLP's gradients need 8 more, in one block at a time.
+    activations = (16 * config.n_layer + 8) * tokens * config.n_embd
+    if config.dropout > 0:
+        # Attention with dropout has no fused kernel on a CPU: the (batch, head, time, time)
+        # weights are kept before and after it, with the mask and what the kernel needs besides.
+        weights = config.n_head * config.block_size
+        activations += 2 * config.n_layer * tokens * config.n_embd
+        activations += 4 * (config.n_layer + 1) * tokens * weights
+    logits = 3 * tokens * vocab_size
+    return BASE_MEMORY + BYTES * (learned + activations + logits)
+
+
+def passes(config: Config, train_tokens: int) -> float:
+    """How many times the run reads as many tokens as the training split has."""
+    if config.eval_only or not train_tokens:
+        return 0.0
+    return config.max_iters * config.tokens_per_iter / train_tokens
+
+
+def evaluations(config: Config) -> int:
+    """How often the run evaluates: every `eval_interval` steps, at step 0 and at the end."""
+    if config.eval_only:
+        return 1
+    whole, rest = divmod(config.max_iters, config.eval_interval)
+    return 1 + whole + (rest > 0)
+
+
+def samples(config: Config) -> int:
+    """How often the run lets the model write."""
+    if config.eval_only or config.sample_interval < 0:
+        return 0
+    if config.sample_interval > 0:
+        return 1 + config.max_iters // config.sample_interval
+    early = [
+        step for step in EARLY_SAMPLES if step % config.eval_interval and step < config.max_iters
+    ]
+    return evaluations(config) + len(early)
+
+
+def total_seconds(config: Config, timing: Timing) -> float:
+    """From the start to the end of the run: its steps, evaluations and samples."""
+    steps = 0 if config.eval_only else config.max_iters
+    return (
+        steps * timing.step_seconds
+        + evaluations(config) * timing.eval_seconds
+        + samples(config) * timing.sample_seconds
+    )
+
+
+def available_memory() -> int:
+    """Bytes that a new process can use here: the machine's, or the container's when fewer."""
+    free = psutil.virtual_memory().available
+    limit = _cgroup_free()
+    return free if limit is None else min(free, limit)
+
+
+def _cgroup_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes left under the container's limit, or None without one."""
+    for limit_name, used_name in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            limit = int((root / limit_name).read_text("ascii"))
+            used = int((root / used_name).read_text("ascii"))
+        except (OSError, ValueError):  # no such control group, or "max": no limit
+            continue
+        return max(0, limit - used + _reclaimable(root / used_name))
+    return None
+
+
+def _reclaimable(used: Path) -> int:
+    """Bytes of file cache that count as used and are given back when memory runs short."""
+    try:
+        lines = used.with_name("memory.stat").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    figures = dict(line.split(maxsplit=1) for line in lines)
+    return int(figures.get("inactive_file", 0))
