@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 USAGE = """\
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         # A character that the terminal's encoding lacks is spelt out, not a crash.
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if any(word in ("-h", "--help", "help") for word in argv):
         print(USAGE, end="")

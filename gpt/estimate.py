@@ -16,8 +16,10 @@ BYTES = 4
 """Of one number: parameters, gradients, moments and, on a CPU, activations are float32."""
 BASE_MEMORY = 330 << 20
 """Bytes that Python with torch takes before any model: measured, torch 2.13 on a CPU."""
-UNKNOWN_VOCAB_SIZE = 50304
-"""nanoGPT's vocabulary size when the corpus does not say; GPT-2's, rounded up to 64s."""
+GPT2_VOCAB_SIZE = 50304
+"""The model's for GPT-2's 50,257 tokens, rounded up as in nanoGPT."""
+CHARACTERS = 65
+"""Different characters in a plain English text, for one not read yet: tiny Shakespeare's."""
 
 EARLY_SAMPLES = (0, 50, 100)
 """Steps with a sample of their own, so that noise turning into words is seen."""

@@ -45,8 +45,12 @@ PAUSE_SECONDS = 0.25
 class Diverged(Exception):  # noqa: N818 - an outcome of a run, not a fault of the program
     """The loss is no longer a finite number."""
 
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"{what} Try a lower learning_rate, a longer warm-up or a grad_clip of 1.")
+    def __init__(self, step: int, what: str, lr: float, norm: float | None = None) -> None:
+        gradient = "" if norm is None else f", gradient norm {norm:.3g}"
+        super().__init__(
+            f"{what} at step {step} is not a finite number (learning rate {lr:.3g}{gradient}). Try "
+            "a lower learning_rate, a longer warm-up or a grad_clip of 1."
+        )
         self.step = step
 
 
@@ -70,7 +74,7 @@ class Loop:
         self.ready = ready
         self.world = ready.world
         self.control = control
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
         self.model = GPT(config, ready.corpus.vocab_size).to(self.world.device)
         self.forward: evaluate.Forward = self.model
         self.optimizer = make_optimizer(self.model, config, self.world.device)
@@ -149,21 +153,18 @@ class Loop:
                 _, self.loss = self.forward(*self.batch)
             # Drawn here, so that the next batch exists before the next evaluation draws.
             self.batch = self._draw()
-            self.scaler.scale(self.loss / config.gradient_accumulation_steps).backward()
+            loss = self.scaler.scale(self.loss / config.gradient_accumulation_steps)
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
         norm = self._clip(logged)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss.item() if logged else 0.0
+        value = self.loss.item() if logged else 0.0
         self.watch.end_step()
         if logged:
-            yield self._step_event(loss, lr, norm)
-        if not math.isfinite(loss):
-            raise Diverged(
-                self.step,
-                f"the loss at step {self.step} is {loss} (learning rate {lr:.3g}, gradient norm "
-                f"{norm or math.nan:.3g}).",
-            )
+            yield self._step_event(value, lr, norm)
+        if not math.isfinite(value):
+            raise Diverged(self.step, "the loss", lr, norm)
 
     def _clip(self, logged: bool) -> float | None:
         """Shorten the gradients to `grad_clip`; their norm before that, where it is logged."""
@@ -229,7 +230,7 @@ class Loop:
             return
         if not math.isfinite(losses.val):
             yield self._eval_event(losses, best=False)
-            raise Diverged(self.step, f"the val loss at step {self.step} is {losses.val}.")
+            raise Diverged(self.step, "the validation loss", lr_at(self.config, self.step))
         best = losses.val < self.best_val
         if best:
             self.best_val, self.best_step = losses.val, self.step
@@ -279,11 +280,11 @@ class Loop:
 
     def _save(self, kind: Kind) -> Iterator[Event]:
         """Write the last boundary as a checkpoint."""
-        if self.saver is None:
+        if self.saver is None or self.saver.has(self.boundary, kind):
             return
         yield from self._enter("saving")
-        if not math.isfinite(float(self.loss)):
-            raise Diverged(self.step, f"the loss before step {self.step} is {float(self.loss)}.")
+        if not math.isfinite(self.loss.item()):
+            raise Diverged(self.step, "the loss", lr_at(self.config, self.step))
         path = self.saver.save(
             self.boundary,
             kind,

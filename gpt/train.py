@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from types import ModuleType
 from typing import TypeVar
 
 from gpt import corpus, estimate, sample, tokenizer
@@ -133,3 +135,15 @@ def _in_words(error: Exception) -> str:
             "less; gradient_accumulation_steps makes up for a smaller batch_size."
         )
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class _Callable(ModuleType):
+    """Lets `gpt.train(config)` work although the import system gives that name to this module."""
+
+    def __call__(
+        self, config: Config, run: Run | None = None, control: Control | None = None
+    ) -> Iterator[Event]:
+        return train(config, run, control)
+
+
+sys.modules[__name__].__class__ = _Callable
