@@ -58,11 +58,11 @@ def _screen(argv: list[str]) -> int:
 
     try:
         arguments = Arguments.split(argv, SWITCHES)
-        if len(arguments.words) > 1:
-            raise UsageError(f"{arguments.words[0]!r} is not a command. Try --help.")
         preset = arguments.words[0] if arguments.words else None
         if preset is not None:
             _check_preset(preset)
+        if len(arguments.words) > 1:
+            raise UsageError(f"one preset at a time; {arguments.words[1]!r} is one too many.")
         values = {key: text for key, text in arguments.flags.items() if key not in SWITCHES}
         if values:
             arguments.settings(*SWITCHES)

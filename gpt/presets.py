@@ -68,7 +68,7 @@ def find(name: str) -> Preset:
         PresetError: there is none, or it cannot be read.
     """
     path = Path(name)
-    if path.suffix == ".toml" or os.sep in name or "/" in name:
+    if path.suffix == ".toml" or os.sep in name or "/" in name or path.is_dir():
         return read(path)
     for folder in (user_folder(), SHIPPED):
         path = folder / f"{name}.toml"

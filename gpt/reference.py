@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpt.errors import Refused
+from gpt.text import visible
+
 MAX_BYTES = 16 << 20
 COLUMNS = ("kind", "step", "train_loss", "val_loss")
 
 
-class ReferenceError(ValueError):
+class CurveError(ValueError):
     """A reference curve that cannot be read, told for the person who put it there."""
 
 
@@ -34,20 +37,21 @@ def read(path: Path) -> Reference:
     """The reference curve in a CSV file. Rows of another kind are passed over.
 
     Raises:
-        ReferenceError: the file cannot be read, lacks a column, or has a row that is no point.
+        CurveError: the file cannot be read, lacks a column, or has a row that is no point.
     """
+    name = visible(str(path))
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise ReferenceError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no curve.")
+            raise CurveError(f"{name} is larger than {MAX_BYTES >> 20} MiB; that is no curve.")
         rows = sorted(_rows(raw.decode("utf-8")))
     except OSError as error:
-        raise ReferenceError(f"{path} cannot be read: {error.strerror}.") from None
+        raise CurveError(f"{name} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise ReferenceError(f"{path} is not text: byte {error.start} is not UTF-8.") from None
+        raise CurveError(f"{name} is not text: byte {error.start} is not UTF-8.") from None
     except _Row as error:
-        raise ReferenceError(f"{path}: {error}") from None
+        raise CurveError(f"{name}: {error}") from None
     reference = Reference()
     for step, kind, loss in rows:
         if kind == "iter":
