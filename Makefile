@@ -1,0 +1,23 @@
+PYTHON ?= python
+
+.PHONY: run test slow check bench screenshots
+
+run:          ## open the screen
+	$(PYTHON) app.py
+
+test:         ## the everyday tests, under three minutes
+	$(PYTHON) -m pytest
+
+slow:         ## the long tests as well
+	$(PYTHON) -m pytest -m "not gpu"
+
+check:        ## everything that CI looks at, besides the tests
+	ruff check .
+	ruff format --check .
+	pyright
+
+bench:        ## figures of this machine: start-up, keys, and what the screen costs
+	$(PYTHON) -m tests.bench
+
+screenshots:  ## the pictures in the README, made from the running app
+	$(PYTHON) docs/screenshots.py
