@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gpt import console, history, presets
+from gpt import console, history, nanogpt, presets
 from gpt.arguments import Arguments, UsageError
 from gpt.errors import Refused
 from gpt.events import Event, Finished, Progress, to_json
@@ -70,8 +70,6 @@ def load(reference: str) -> tuple[str, dict[str, Any], list[str]]:
         PresetError: there is none, or it cannot be read.
     """
     if reference.endswith(".py"):
-        from gpt import nanogpt
-
         values, notes = nanogpt.read_config(Path(reference))
         return Path(reference).stem.removeprefix("train_"), values, notes
     preset = presets.find(reference)
@@ -88,7 +86,9 @@ def configure(arguments: Arguments) -> tuple[str, Config, list[str]]:
 
     reference = _one_word(arguments, "a preset's name, a TOML file or a nanoGPT config file")
     name, values, notes = load(reference)
-    values |= arguments.settings("json", "out_dir")
+    passed_over = [key for key in nanogpt.ELSEWHERE if key in arguments.flags and key != "out_dir"]
+    notes += [f"--{key} is passed over: {nanogpt.ELSEWHERE[key]}" for key in passed_over]
+    values |= arguments.settings("json", "out_dir", *passed_over)
     return name, make_config(values, None if reference == name else reference), notes
 
 
