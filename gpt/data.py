@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from gpt.textfiles import CorpusError
 
 RESIDENT_TOKENS = 8 << 20
 """A split of up to so many tokens is held in memory as int64, 64 MiB; a longer one stays a
-mapped file, of which the system keeps in memory what it has room for."""
+mapped file, mapped anew for each batch: pages once touched would else count as this process's."""
 
 Batch = tuple[Tensor, Tensor]
 
@@ -24,24 +27,35 @@ class Split:
     """The token ids of one split: windows of them, each with targets one token further.
 
     Args:
-        tokens: (tokens,), of any integer type.
+        view: gives the ids, (tokens,), of any integer type.
     """
 
-    def __init__(self, tokens: Tensor) -> None:
-        self._tokens = tokens
+    def __init__(self, view: Callable[[], Tensor]) -> None:
+        self._view = view
+        self._length = len(view())
 
     @classmethod
     def open(cls, path: Path, dtype: str) -> Split:
         """The split in a token file."""
-        mapped = np.memmap(path, np.dtype(dtype).newbyteorder("<"), "r")
-        if len(mapped) <= RESIDENT_TOKENS:
-            return cls(torch.as_tensor(mapped.astype(np.int64)))
+        file = path.open("rb")  # held, so that training outlives a cache that is cleared
+        view = partial(_mapped, file, np.dtype(dtype).newbyteorder("<"))
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            # torch says that it could write to a read-only map; nothing here writes.
-            return cls(torch.as_tensor(mapped))
+            # torch warns, once, that it could write to a read-only map; nothing here writes.
+            tokens = view()
+        if len(tokens) > RESIDENT_TOKENS:
+            split = cls(view)
+            weakref.finalize(split, file.close)
+            return split
+        file.close()
+        return cls.of(tokens.long())
+
+    @classmethod
+    def of(cls, tokens: Tensor) -> Split:
+        """The split of ids in memory, (tokens,)."""
+        return cls(lambda: tokens)
 
     def __len__(self) -> int:
-        return len(self._tokens)
+        return self._length
 
     def draw(
         self,
@@ -65,7 +79,7 @@ class Split:
             )
         starts = torch.randint(len(self) - block_size, (batch_size,), generator=generator)
         # A view of every window there is; picking rows of it copies each window in one piece.
-        windows = self._tokens.unfold(0, block_size, 1)
+        windows = self._view().unfold(0, block_size, 1)
         x = windows.index_select(0, starts).long()
         y = windows.index_select(0, starts + 1).long()
         if torch.device(device).type == "cuda":
@@ -94,8 +108,9 @@ class Split:
 
     def _rows(self, start: int, rows: int, length: int) -> Batch:
         end = start + rows * length
-        x = self._tokens[start:end].long().view(rows, length)
-        y = self._tokens[start + 1 : end + 1].long().view(rows, length)
+        tokens = self._view()
+        x = tokens[start:end].long().view(rows, length)
+        y = tokens[start + 1 : end + 1].long().view(rows, length)
         return x, y
 
 
@@ -105,3 +120,7 @@ class Splits:
     def __init__(self, corpus: Corpus) -> None:
         self.train = Split.open(corpus.train_path, corpus.dtype)
         self.val = Split.open(corpus.val_path, corpus.dtype)
+
+
+def _mapped(file: BinaryIO, dtype: np.dtype[Any]) -> Tensor:
+    return torch.as_tensor(np.memmap(file, dtype, "r"))

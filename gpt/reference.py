@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpt.errors import Refused
 from gpt.text import visible
 
 MAX_BYTES = 16 << 20

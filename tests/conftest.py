@@ -1,0 +1,67 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from gpt import corpus
+from gpt.corpus import Corpus
+from gpt.tokenizer import GPT2Tokenizer
+
+settings.register_profile("nanodeck", deadline=None)
+settings.load_profile("nanodeck")
+
+PLAY = "".join(f"{number}. To be, or not to be: that is the question.\n" for number in range(200))
+
+
+def finish(generator: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
+    """Run a generator to its end: its events, and what it returns."""
+    events: list[Any] = []
+    while True:
+        try:
+            events.append(next(generator))
+        except StopIteration as end:
+            return events, end.value
+
+
+def prepared(dataset: str | Path) -> Corpus:
+    return finish(corpus.prepare(str(dataset)))[1]
+
+
+def text_of(found: Corpus) -> str:
+    """Both splits, read back from the token files."""
+    width = {"uint16": "<u2", "uint32": "<u4"}[found.dtype]
+    tokens = [np.fromfile(path, width) for path in (found.train_path, found.val_path)]
+    assert [len(part) for part in tokens] == [found.train_tokens, found.val_tokens]
+    return found.tokenizer().decode(np.concatenate(tokens).tolist())
+
+
+def half_done(cache_dir: Path) -> list[Path]:
+    """What should not be there after an error: anything that is neither lock nor fetched file."""
+    return [path for path in cache_dir.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> Corpus:
+    """The real corpus `shakespeare_char`, in the user's own cache: fetched once a machine."""
+    return finish(corpus.prepare("shakespeare_char"))[1]
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> GPT2Tokenizer:
+    """The real tokenizer of GPT-2, fetched likewise."""
+    return finish(corpus.gpt2_tokenizer())[1]
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache that is this test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NANODECK_CACHE_DIR", str(folder))
+    return folder
