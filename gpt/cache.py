@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gpt.events import Notice
+from gpt.folders import cache_folder
 from gpt.text import visible
 from gpt.textfiles import CorpusError
 
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 
-def folder() -> Path:
-    """Where it is; the environment's NANODECK_CACHE_DIR comes first."""
-    if chosen := os.environ.get("NANODECK_CACHE_DIR"):
-        return Path(chosen)
-    import platformdirs
-
-    return platformdirs.user_cache_path("nanodeck", appauthor=False)
-
-
 def index_entry(path: Path) -> Path:
     """The file that says which corpus the text at `path` became."""
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
-    return folder() / "index" / f"{name[:16]}.json"
+    return cache_folder() / "index" / f"{name[:16]}.json"
 
 
 def acquire(path: Path, check: Callable[[], None]) -> Generator[Notice, None, FileLock]:
@@ -89,7 +81,7 @@ def faults_in_words() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        where = visible(str(error.filename or folder()))
+        where = visible(str(error.filename or cache_folder()))
         raise CorpusError(
             f"the cache cannot be used: {where}: {error.strerror or error}. The environment "
             "variable NANODECK_CACHE_DIR names another folder for it."

@@ -17,6 +17,7 @@ from typing import Literal
 
 from gpt import cache, tokenfiles, tokenizer
 from gpt.events import Notice, Progress
+from gpt.folders import cache_folder
 from gpt.sources import File, SourceError, Web, Wheel, fetch
 from gpt.text import visible
 from gpt.textfiles import CorpusError, TextFiles, find
@@ -136,7 +137,7 @@ def peek(dataset: str) -> Corpus | None:
             return None
     except (CorpusError, OSError):
         return None
-    return _load(dataset, cache.folder() / "corpora" / str(entry.get("corpus")))
+    return _load(dataset, cache_folder() / "corpora" / str(entry.get("corpus")))
 
 
 def prepare(dataset: str, check: Check = lambda: None) -> Events:
@@ -181,7 +182,7 @@ def gpt2_tokenizer(
 
 
 def _fetch(what: str, file: File, check: Check) -> Generator[Progress | Notice, None, Path]:
-    path = cache.folder() / "files" / file.name
+    path = cache_folder() / "files" / file.name
     lock = yield from cache.acquire(path, check)
     try:
         yield from fetch(file, path, check)
@@ -281,7 +282,7 @@ def _load(dataset: str, folder: Path) -> Corpus | None:
 
 
 def _folder(sha256: str, kind: Kind) -> Path:
-    return cache.folder() / "corpora" / f"{sha256[:16]}-{kind}"
+    return cache_folder() / "corpora" / f"{sha256[:16]}-{kind}"
 
 
 def _path(dataset: str) -> Path:

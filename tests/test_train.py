@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
     "dataset": "shakespeare_char", "device": "cpu", "batch_size": 4, "block_size": 16,
     "gradient_accumulation_steps": 2, "n_layer": 2, "n_head": 2, "n_embd": 32, "dropout": 0.1,
     "max_iters": 6, "lr_decay_iters": 6, "warmup_iters": 2, "eval_interval": 3, "eval_iters": 2,
-    "max_new_tokens": 8, "learning_rate": 1e-3, "checkpoint_minutes": 0.0,
+    "max_new_tokens": 8, "learning_rate": 1e-3, "checkpoint_minutes": 0.0, "threads": 1,
 }  # fmt: skip
 
 
