@@ -283,8 +283,8 @@ class Loop:
         if self.saver is None or self.saver.has(self.boundary, kind):
             return
         yield from self._enter("saving")
-        if not math.isfinite(self.loss.item()):
-            raise Diverged(self.step, "the loss", lr_at(self.config, self.step))
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise Diverged(self.step, "a parameter", lr_at(self.config, self.step))
         path = self.saver.save(
             self.boundary,
             kind,

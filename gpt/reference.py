@@ -15,6 +15,8 @@ from pathlib import Path
 from gpt.text import visible
 
 MAX_BYTES = 16 << 20
+LARGEST_STEP = 10**12
+LARGEST_LOSS = 1e9
 COLUMNS = ("kind", "step", "train_loss", "val_loss")
 
 
@@ -85,8 +87,9 @@ def _step(text: str | None, line: int) -> int:
         step = int(text or "")
     except ValueError:
         step = -1
-    if step < 0:
-        raise _Row(f"line {line}: step {text!r} cannot be used. Allowed: a whole number from 0.")
+    if not 0 <= step <= LARGEST_STEP:
+        shown = repr((text or "")[:40])
+        raise _Row(f"line {line}: step {shown} cannot be used. Allowed: a whole number from 0.")
     return step
 
 
@@ -96,6 +99,7 @@ def _loss(row: dict[str, str], column: str, reader: csv.DictReader[str]) -> floa
         loss = float(text or "")
     except ValueError:
         loss = math.nan
-    if not math.isfinite(loss):
-        raise _Row(f"line {reader.line_num}: {column} {text!r} cannot be used. Allowed: a number.")
+    if not abs(loss) <= LARGEST_LOSS:
+        shown = repr((text or "")[:40])
+        raise _Row(f"line {reader.line_num}: {column} {shown} cannot be used. Allowed: a loss.")
     return loss

@@ -272,6 +272,19 @@ def test_a_loss_that_is_not_a_number_ends_the_run_without_saving_it(tmp_path: Pa
     assert all(bool(torch.isfinite(tensor).all()) for tensor in parameters)
 
 
+def test_weights_that_are_not_numbers_are_never_saved_between_logged_steps(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    config = small(
+        learning_rate=10.0, weight_decay=100.0, decay_lr=False, grad_clip=0.0, max_iters=500,
+        n_layer=4, eval_interval=1000, log_interval=1000, checkpoint_minutes=1e-9,
+    )  # fmt: skip
+    finished = list(gpt.train(config, run))[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "diverged"
+    parameters = checkpoint.load(checkpoint.find(run, "last")[0]).model.values()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in parameters)
+
+
 def test_a_fault_ends_in_words_with_the_traceback_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
