@@ -1,0 +1,171 @@
+"""What the screen costs: start-up, keys, and training speed beside the same run without it.
+
+Prints figures and asserts nothing. Run it with nothing else running: `make bench`, or
+`python -m tests.bench startup` (or keys, or speed) for one of them. POSIX only: the app gets a
+pseudo-terminal of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+
+from gpt.events import Step
+from gpt.runs import Run, follow
+
+APP = Path(__file__).parent.parent / "app.py"
+PRESET = "shakespeare_char_cpu"
+SIZE = (40, 120)
+STEPS = 400
+PAIRS = 5
+STARTS = 10
+KEYS = 100
+
+
+class Seat:
+    """The app in a pseudo-terminal whose output is always read."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.output = bytearray()
+        self.started = time.perf_counter()
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            environment = {
+                **os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor",
+                "NANODECK_STATE_DIR": str(folder / "state"),
+            }  # fmt: skip
+            os.execve(sys.executable, [sys.executable, str(APP), *words], environment)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+
+    def until(self, text: str, start: int = 0, seconds: float = 300.0) -> float:
+        """Read until the text is drawn; when that was."""
+        deadline = time.perf_counter() + seconds
+        while text.encode() not in self.output[start:]:
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{text!r} was not drawn")
+            self.read(0.001)
+        return time.perf_counter()
+
+    def read(self, seconds: float) -> None:
+        if select.select([self.master], [], [], seconds)[0]:
+            with contextlib.suppress(OSError):
+                self.output += os.read(self.master, 1 << 16)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def leave(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.master)
+
+
+def startup() -> None:
+    """Process start to the preset list on screen."""
+    seconds: list[float] = []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            seat = Seat(Path(folder))
+            seconds.append(seat.until("shakespeare_char_cpu") - seat.started)
+            seat.leave()
+    print(
+        f"start to the preset list: median {statistics.median(seconds):.2f} s of {STARTS} "
+        f"(least {min(seconds):.2f}, most {max(seconds):.2f})"
+    )
+
+
+def keys() -> None:
+    """From a key to what it draws, while training uses every core."""
+    with tempfile.TemporaryDirectory() as folder:
+        seat = Seat(Path(folder), PRESET, "--start", "--max_iters=100000")
+        seat.until("training")
+        deadline = time.perf_counter() + 10
+        while time.perf_counter() < deadline:
+            seat.read(0.1)
+        delays: list[float] = []
+        for number in range(KEYS):
+            # Help draws words that nothing else draws; esc takes it away again.
+            start, pressed = len(seat.output), time.perf_counter()
+            seat.press("?")
+            delays.append(1e3 * (seat.until("esc  back", start) - pressed))
+            seat.press("\x1b")
+            deadline = time.perf_counter() + 0.7 + 0.01 * (number % 30)
+            while time.perf_counter() < deadline:
+                seat.read(0.05)
+        seat.leave()
+    delays.sort()
+    print(
+        f"keys while training: median {statistics.median(delays):.0f} ms, 99th percentile "
+        f"{delays[int(0.99 * len(delays)) - 1]:.0f} ms, most {delays[-1]:.0f} ms of {KEYS}"
+    )
+
+
+def speed() -> None:
+    """Steps a second with the screen beside without it, alternating."""
+    ratios: list[float] = []
+    for number in range(PAIRS):
+        order = (headless, with_screen) if number % 2 else (with_screen, headless)
+        rates = {measure.__name__: measure() for measure in order}
+        ratios.append(rates["with_screen"] / rates["headless"])
+        print(
+            f"  pair {number + 1}: with the screen {rates['with_screen']:.2f} steps/s, without "
+            f"{rates['headless']:.2f}, ratio {ratios[-1]:.3f}",
+            flush=True,
+        )
+    print(f"training with the screen: median {100 * statistics.median(ratios):.1f} % of {PAIRS}")
+
+
+def headless() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", PRESET, f"--max_iters={STEPS}", "--log_interval=1", "--out_dir=run"]
+        command = [sys.executable, str(APP), *words]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return rate(Path(folder) / "run")
+
+
+def with_screen() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        seat = Seat(Path(folder), PRESET, "--start", f"--max_iters={STEPS}", "--log_interval=1")
+        runs = Path(folder) / "runs"
+        while not any(ended(run) for run in runs.glob("*")):
+            seat.read(0.5)
+        result = rate(next(runs.iterdir()))
+        seat.leave()
+        return result
+
+
+def ended(run: Path) -> bool:
+    """Whether the journal has its last line."""
+    journal = run / "events.jsonl"
+    if not journal.exists():
+        return False
+    with journal.open("rb") as file:
+        file.seek(max(0, journal.stat().st_size - 400))
+        return b'"finished"' in file.read()
+
+
+def rate(run: Path) -> float:
+    """Steps a second of working time, evaluations and samples included."""
+    steps = [event for event in follow(Run(run)) if isinstance(event, Step)]
+    return (len(steps) - 1) / (steps[-1].seconds - steps[0].seconds)
+
+
+PARTS = {"startup": startup, "keys": keys, "speed": speed}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
