@@ -130,11 +130,11 @@ def total_seconds(config: Config, timing: Timing) -> float:
 def available_memory() -> int:
     """Bytes that a new process can use here: the machine's, or the container's when fewer."""
     free = psutil.virtual_memory().available
-    limit = _cgroup_free()
+    limit = cgroup_free()
     return free if limit is None else min(free, limit)
 
 
-def _cgroup_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def cgroup_free(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Bytes left under the container's limit, or None without one."""
     for limit_name, used_name in (
         ("memory.max", "memory.current"),

@@ -1,0 +1,652 @@
+"""The App: its screens over one run, the way out, and its manners towards the terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from gpt.config import Config
+from gpt.control import Control
+from gpt.errors import Refused
+from gpt.events import Eval, Event, Finished, Phase, Saved, Started, Step
+from gpt.record import Record
+from gpt.runs import Journal, Run
+from gpt.settings import make_config
+from tui import messages, theme
+from tui.app import Nanodeck, Options
+from tui.dialogs import QuitDialog
+from tui.farewell import farewell
+from tui.help import HelpScreen
+from tui.history import HistoryScreen
+from tui.playground import PlaygroundScreen
+from tui.run import RunScreen
+from tui.session import Trainer, gpt_train
+from tui.setup import SetupScreen
+from tui.status import StatusLine, status, title
+from tui.view import View
+
+WAIT = 60.0
+STARTED = Started(
+    step=0, max_iters=200, params=10, tokens_per_iter=4, device="cpu", dtype="float32", threads=1
+)
+
+
+def step(number: int) -> Step:
+    return Step(
+        step=number, loss=2.5, lr=1e-3, grad_norm=1.0, ms=1.0, tokens_per_s=4.0,
+        mfu=None, tokens=4 * number, seconds=float(number), memory=1,
+    )  # fmt: skip
+
+
+class Script:
+    """A run that says what it is told to say, then waits to be told more, or to be stopped."""
+
+    def __init__(self, *events: Event, deaf: bool = False) -> None:
+        self.events = events
+        self.deaf = deaf
+        self.more = threading.Event()
+        self.ending: Event | Exception = Finished(reason="done")
+
+    def __call__(self, config: Config, run: Run | None, control: Control | None) -> Iterator[Event]:
+        assert control is not None
+        yield from self.events
+        while not self.more.is_set() and (self.deaf or not control.stopping):
+            self.more.wait(0.01)
+        if isinstance(self.ending, Exception):
+            raise self.ending
+        yield Finished(reason="stopped") if control.stopping else self.ending
+
+    def end(self, ending: Event | Exception) -> None:
+        self.ending = ending
+        self.more.set()
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    one = Script(Phase(name="training"), STARTED, step(0), step(50))
+    yield one
+    one.more.set()
+
+
+@pytest.fixture
+def make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, script: Script
+) -> Callable[..., Nanodeck]:
+    """Makes Apps in an empty folder, which measure nothing beside."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("STATE", "CONFIG"):
+        monkeypatch.setenv(f"NANODECK_{name}_DIR", str(tmp_path / name.lower()))
+    for name in ("NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setattr(SetupScreen, "resume_measuring", lambda self: None)
+    furnish = SetupScreen._furnish
+
+    def make_app(train: Trainer = script, form: bool = False, **options: Any) -> Nanodeck:
+        # The form takes half a second to fill, and most of these tests have no use for it.
+        monkeypatch.setattr(SetupScreen, "_furnish", furnish if form else lambda self: None)
+        return Nanodeck(Options(preset="tiny", **options), clock=clock, train=train)
+
+    return make_app
+
+
+Make = Callable[..., Nanodeck]
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    """Wait, ticking as the timer would."""
+    for _ in range(1000):
+        pilot.app.tick()
+        await pilot.pause()
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it did not happen")
+
+
+async def begin(pilot: Pilot[None], app: Nanodeck) -> None:
+    """Start the run, and wait until its first events are here."""
+    app.post_message(messages.Train(Config(), "tiny"))
+    await until(pilot, lambda: app.session and app.session.view.record.started)
+
+
+def shown(app: Nanodeck) -> list[type]:
+    return [type(screen) for screen in app.screen_stack]
+
+
+def notes(app: Nanodeck) -> str:
+    return "\n".join(note.message for note in app._notifications)
+
+
+# --- starting
+
+
+def test_the_first_paint_needs_neither_torch_nor_pydantic(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from tui.app import Nanodeck, Options\n"
+        "def painted(app):\n"
+        "    print(*sys.modules, file=sys.__stdout__, flush=True)\n"
+        "    os._exit(0)\n"
+        "Nanodeck.post_display_hook = painted\n"
+        "Nanodeck(Options()).run(headless=True)\n"
+    )
+    environ = {"NANODECK_STATE_DIR": str(tmp_path), "PATH": "", "TERM": "xterm"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=WAIT
+    )
+    loaded = set(result.stdout.split())
+    assert "tui.setup" in loaded, result.stderr
+    assert not loaded & {"torch", "numpy", "pydantic", "plotext", "tui.run", "tui.history"}
+
+
+async def test_start_trains_what_the_options_say(make: Make) -> None:
+    app = make(form=True, start=True, values={"max_iters": "30"})
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.session)
+        assert app.session.view.config.max_iters == 30
+        assert shown(app) == [SetupScreen, RunScreen]
+
+
+# --- one run and the screens over it
+
+
+async def test_training_goes_on_while_other_screens_show_its_line(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        assert shown(app) == [SetupScreen, RunScreen]
+
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen.query_one(StatusLine).display)
+        line = str(app.screen.query_one(StatusLine).content)
+        assert shown(app) == [SetupScreen]
+        assert "tiny · training · step 50 of 200 · 25 % · loss 2.500" in line
+
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen])
+        await until(pilot, lambda: app.screen.query_one(StatusLine).display)
+
+        # v leads back to the run, and is offered only elsewhere
+        assert app.check_action("show_run", ())
+        await pilot.press("v")
+        await until(pilot, lambda: shown(app)[-1] is RunScreen)
+        assert not app.check_action("show_run", ())
+
+
+async def test_the_status_line_takes_enter_and_clicks(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        for way in ("enter", "click"):
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen.query_one(StatusLine).display)
+            if way == "enter":
+                app.screen.query_one(StatusLine).focus()
+                await pilot.press("enter")
+            else:
+                await pilot.click(StatusLine)
+            await until(pilot, lambda: shown(app) == [SetupScreen, RunScreen])
+
+
+async def test_one_run_trains_at_a_time(make: Make) -> None:
+    app = make()
+    async with app.run_test(notifications=True) as pilot:
+        await begin(pilot, app)
+        first = app.session
+
+        app.post_message(messages.Train(Config(), "other"))
+        await until(pilot, lambda: "one run trains at a time" in notes(app))
+
+        assert app.session is first
+        assert "tiny is under way" in notes(app)
+
+
+async def test_after_one_run_another_can_begin(make: Make, script: Script) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        first = app.session
+        script.end(Finished(reason="done"))
+        await until(pilot, lambda: not app.training)
+
+        await begin(pilot, app)
+        assert app.session is not first
+        assert shown(app)[-1] is RunScreen
+        assert app.screen.view is app.session.view
+
+
+async def test_what_is_refused_leads_back_to_the_form_with_the_reason(
+    make: Make, script: Script
+) -> None:
+    script.events = (Phase(name="preparing"),)
+    app = make()
+    async with app.run_test(notifications=True) as pilot:
+        app.post_message(messages.Train(Config(), "tiny"))
+        await until(pilot, lambda: app.session)
+        await pilot.press("colon")
+
+        script.end(Refused("[red]there is no text\x1b[2J at nowhere.txt"))
+        await until(pilot, lambda: app.session is None)
+
+        assert shown(app) == [SetupScreen]
+        assert "[red]there is no text␛[2J at nowhere.txt" in notes(app)
+        assert app.is_running
+
+
+async def test_edit_leads_to_the_form(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        app.post_message(messages.Edit({"max_iters": 7}, "tiny", "change"))
+        await until(pilot, lambda: shown(app) == [SetupScreen])
+
+
+# --- past runs
+
+
+def past_run(name: str, *events: Event) -> Path:
+    run = Run.new(name)
+    run.create(Config())
+    journal = Journal(run)
+    for event in (STARTED, *events):
+        journal.append(event)
+    journal.close()
+    run.release()
+    return run.path
+
+
+async def test_a_past_run_opens_once_in_the_run_screen(make: Make) -> None:
+    app = make()
+    path = past_run("shakespeare_char_cpu", step(0), Finished(reason="done"))
+    async with app.run_test() as pilot:
+        app.post_message(messages.OpenRun(path))
+        app.post_message(messages.OpenRun(path))
+        await until(pilot, lambda: RunScreen in shown(app))
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+
+        assert shown(app) == [SetupScreen, RunScreen]
+        view = app.screen.view
+        assert view.record.finished.reason == "done"
+        assert view.control is None
+        assert view.reference is not None
+
+
+async def test_a_broken_run_is_told_of(make: Make, tmp_path: Path) -> None:
+    app = make()
+    path = past_run("odd")
+    with (path / "events.jsonl").open("a") as journal:
+        journal.write('{"event": "eval", "time": 1, "step": "zero", "train": 1, "val": 2}\n')
+    async with app.run_test(notifications=True) as pilot:
+        for broken in (path, tmp_path / "nowhere"):
+            app.post_message(messages.OpenRun(broken))
+            await until(pilot, lambda broken=broken: broken.name in notes(app))
+        assert shown(app) == [SetupScreen]
+
+
+async def test_prompt_opens_the_playground(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        app.post_message(messages.Prompt(past_run("small")))
+        await until(pilot, lambda: shown(app) == [SetupScreen, PlaygroundScreen])
+
+
+# --- leaving
+
+
+async def test_without_a_run_q_leaves_at_once(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await pilot.press("q")
+        await pilot.pause()
+        assert not app.is_running
+    assert app.exit_code == 0
+    assert app.fault is None
+
+
+async def test_leaving_a_run_is_asked_about_once(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        for key in ("q", "ctrl+q", "ctrl+c"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert shown(app)[-1] is QuitDialog
+
+            # Back is back, and the run goes on
+            await pilot.press("escape")
+            await pilot.pause()
+            assert shown(app) == [SetupScreen, RunScreen]
+            assert not app.session.control.stopping
+
+        await pilot.press("q", "s")
+        await until(pilot, lambda: not app.is_running)
+    assert app.exit_code == 0
+    assert app.session.view.record.finished.reason == "stopped"
+
+
+async def test_ctrl_c_twice_stops_and_saves(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("ctrl+c", "ctrl+c")
+        await until(pilot, lambda: not app.is_running)
+    assert app.exit_code == 0
+    assert app.session.over
+
+
+async def test_ctrl_c_thrice_leaves_a_run_that_does_not_stop(make: Make, script: Script) -> None:
+    script.deaf = True
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("ctrl+c", "ctrl+c")
+        await pilot.pause()
+        assert app.is_running
+        assert "Stopping and saving" in str(app.screen.query_one("#quit-question", Static).content)
+
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert not app.is_running
+    app.end_session()
+    assert app.exit_code == 130
+    assert not app.session.over
+
+
+async def test_a_run_that_does_not_stop_is_left_after_five_seconds(
+    make: Make, script: Script, clock: Clock
+) -> None:
+    script.deaf = True
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("q", "s")
+        clock.now += 4.9
+        app.tick()
+        await pilot.pause()
+        assert app.is_running
+
+        clock.now += 0.2
+        await until(pilot, lambda: not app.is_running)
+    app.end_session()
+    assert not app.session.over
+    assert farewell(app.session.view)[0].startswith("tiny: Left before it had stopped at step 50")
+
+
+async def test_a_signal_stops_the_run_and_tells_by_the_exit_code(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        threading.Thread(target=app.obey, args=(15,)).start()
+        await until(pilot, lambda: not app.is_running)
+    assert app.exit_code == 143
+    assert app.session.view.record.finished.reason == "stopped"
+
+
+async def test_a_run_that_ends_while_the_dialog_asks_is_not_asked_about(
+    make: Make, script: Script
+) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("q")
+        script.end(Finished(reason="done"))
+        question = app.screen.query_one("#quit-question", Static)
+        await until(pilot, lambda: "has ended" in str(question.content))
+
+        await pilot.press("s")
+        await until(pilot, lambda: not app.is_running)
+    assert app.exit_code == 0
+
+
+async def test_ctrl_c_copies_a_selection_instead(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app)[-1] is HistoryScreen)
+        await pilot.press("slash", *"tiny", "shift+home", "ctrl+c")
+        await pilot.pause()
+        assert app.clipboard == "tiny"
+        assert app.is_running
+
+        # Without a selection it leaves
+        app.screen.query_one(Input).cursor_position = 0
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert not app.is_running
+
+
+async def test_a_fault_of_the_app_ends_the_run_and_is_told_in_words(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(app: Nanodeck) -> None:
+        raise KeyError("help")
+
+    monkeypatch.setattr(Nanodeck, "action_help", fail)
+    app = make()
+
+    async def ask_for_help() -> None:
+        async with app.run_test() as pilot:
+            await begin(pilot, app)
+            await pilot.press("f1")
+
+    with pytest.raises(KeyError):
+        await ask_for_help()
+    app.end_session()
+    assert app.exit_code == 1
+    assert app.fault == "KeyError: 'help'"
+    assert app.session.view.record.finished.reason == "stopped"
+
+
+async def test_a_real_run_is_stopped_and_saved_on_leaving(make: Make) -> None:
+    app = make(train=gpt_train)
+    settings = {
+        "dataset": "shakespeare_char", "batch_size": 4, "block_size": 16, "n_layer": 1,
+        "gradient_accumulation_steps": 1, "n_head": 2, "n_embd": 16, "eval_iters": 1,
+        "sample_interval": -1, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    async with app.run_test() as pilot:
+        app.post_message(messages.Train(make_config(settings), "small"))
+        await until(pilot, lambda: app.session and len(app.session.view.record.curve) > 3)
+        await pilot.press("q", "s")
+        await until(pilot, lambda: not app.is_running)
+    app.end_session()
+
+    run = app.session.view.run
+    assert run.record().finished.reason == "stopped"
+    assert (run.checkpoints / f"step-{run.record().step:06}").is_dir()
+    words = farewell(app.session.view)
+    assert words[1] == f"runs/{run.name}/"
+    assert words[2:] == [
+        f"  python app.py sample {run.name}",
+        f"  python app.py eval {run.name}",
+        "  python app.py",
+    ]
+
+
+# --- manners
+
+
+async def test_the_title_changes_seldom_and_the_bell_rings_once(
+    make: Make, script: Script, clock: Clock
+) -> None:
+    app = make()
+    rung: list[bool] = []
+    app.bell = lambda: rung.append(True)
+    async with app.run_test() as pilot:
+        app.tick()
+        assert app.window_title == "Nanodeck"
+        await begin(pilot, app)
+        assert app.window_title == "Nanodeck"
+
+        clock.now += 2.0
+        app.tick()
+        assert app.window_title == "25 % · loss 2.500 · tiny · Nanodeck"
+        assert rung == []
+
+        script.end(Finished(reason="diverged"))
+        await until(pilot, lambda: app.session.over)
+        app.tick()
+        app.tick()
+    assert rung == [True]
+
+
+def view_of(name: str, *events: Event, path: Path = Path("runs/nowhere")) -> View:
+    record = Record()
+    for event in events:
+        record.fold(event)
+    return View(name, Run(path), record, Config())
+
+
+def test_lines_about_a_run_say_what_is_known() -> None:
+    name = "[red]\x1b]2;x\x07\n"
+    clean = "[red]␛]2;x␇␊"
+    assert status(view_of(name, Phase(name="preparing"))) == f"{clean} · preparing"
+    nan = Step(**{**vars_of(step(3)), "loss": None})
+    assert status(view_of("a", STARTED, nan)) == "a · starting · step 3 of 200 · 1 %"
+    done = view_of("a", STARTED, step(200), Finished(reason="done"))
+    assert status(done) == "a · done · step 200 of 200 · 100 % · loss 2.500"
+    assert title(done) == "done · loss 2.500 · a · Nanodeck"
+    assert title(view_of(name)) == f"0 % · {clean} · Nanodeck"
+
+
+def vars_of(event: Step) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__dataclass_fields__}
+
+
+def test_the_farewell_names_what_can_be_done(tmp_path: Path) -> None:
+    folder = tmp_path / "my runs" / "it's"
+    folder.mkdir(parents=True)
+    best = Eval(step=100, train=1.9, val=1.5, best=True)
+    diverged = Finished(reason="diverged", error="the loss is nan")
+    view = view_of("a", STARTED, step(0), best, step(120), diverged, path=folder)
+
+    assert farewell(view) == [
+        "a: Diverged at step 120 of 200, best val loss 1.5000 at step 100.",
+        "the loss is nan",
+        f"{folder}/",
+        "  python app.py",
+    ]
+
+    view.record.fold(Saved(path="checkpoints/step-000100", kind="best", step=100))
+    quoted = f"'{tmp_path}/my runs/it'\"'\"'s'"
+    assert f"  python app.py sample {quoted}" in farewell(view)
+
+
+async def test_help_tells_the_keys_of_this_screen(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        text = str(app.screen.query_one("#help-text", Static).content)
+        assert re.search(r"^  t f5 +train$", text, re.MULTILINE)
+        assert re.search(r"^  q ctrl\+q ctrl\+c +quit$", text, re.MULTILINE)
+        assert "perplexity" in text
+
+        await pilot.press("escape")
+        await pilot.pause()
+        assert shown(app) == [SetupScreen]
+
+
+async def test_the_palette_offers_what_the_app_does(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        names = [command.title for command in app.get_system_commands(app.screen)]
+        assert names == ["Train", "Runs", "Theme", "Help", "Quit"]
+        await begin(pilot, app)
+        names = [command.title for command in app.get_system_commands(app.screen)]
+        assert names == ["Setup", "Run", "Runs", "Theme", "Help", "Quit"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"TERM": "xterm-256color"}, "nanodeck"),
+        ({"TERM": "xterm-kitty"}, "nanodeck"),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "nanodeck"),
+        ({"TERM": "screen-256color"}, "nanodeck"),
+        ({}, "nanodeck"),
+        ({"TERM": "xterm"}, "ansi-dark"),
+        ({"TERM": "screen"}, "ansi-dark"),
+        ({"TERM": "linux"}, "ansi-dark"),
+        ({"TERM": "xterm-16color"}, "ansi-dark"),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "ansi-dark"),
+        ({"TERM": "xterm-256color", "NO_COLOR": ""}, "nanodeck"),
+    ],
+)
+def test_the_theme_suits_the_terminal(make: Make, environ: dict[str, str], expected: str) -> None:
+    assert theme.choose(environ, make().available_themes) == expected
+
+
+async def test_the_theme_that_a_person_chose_comes_back(make: Make) -> None:
+    app = make()
+    async with app.run_test() as pilot:
+        assert app.theme == "nanodeck"
+        assert theme.recall() is None
+        for name in ("nord", "nanodeck", "gruvbox"):
+            app.theme = name
+            await pilot.pause()
+            assert theme.recall() == name
+    assert make().theme == "gruvbox"
+
+    theme.remember("gone")
+    assert make().theme == "nanodeck"
+
+
+@given(st.text())
+def test_ascii_keeps_the_width(text: str) -> None:
+    plain = theme.plain(text)
+    assert plain.isascii()
+    if text.isprintable():
+        assert len(plain) == cell_len(text)
+
+
+async def test_with_ascii_nothing_else_is_drawn(make: Make) -> None:
+    app = make(ascii=True)
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("q")
+        await pilot.pause()
+        lines = app.screen._compositor.render_strips()
+        text = "\n".join(line.text for line in lines)
+        assert "Leave?" in text
+        assert text.isascii()
+
+
+@pytest.mark.parametrize("locale", ["C", "en_US.ISO-8859-1"])
+def test_a_locale_without_utf8_means_ascii(
+    locale: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not make().ascii
+    monkeypatch.setenv("LC_ALL", locale)
+    assert make().ascii

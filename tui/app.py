@@ -1,0 +1,291 @@
+"""The App: its screens, the session, the redraw tick, and the way in and out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from gpt.folders import state_folder
+from gpt.runs import ROOT, Run, RunError
+from gpt.text import visible
+from tui import messages
+from tui.farewell import farewell
+from tui.leaving import LeavingApp
+from tui.past import open_view, reference
+from tui.session import Session, Trainer, gpt_train, import_trainer
+from tui.setup import SetupScreen
+from tui.status import Redrawn, StatusLine, title
+from tui.terminal import STOP_SECONDS, Terminal, signals
+from tui.view import View
+
+TICK_SECONDS = 0.25
+IMPORT_SECONDS = 1.0
+"""After the first paint, so that importing torch does not hold up the first keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks of the screen; `values` are raw `--key=value` texts."""
+
+    preset: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    start: bool = False
+    ascii: bool = False
+    mouse: bool = True
+
+
+def main(options: Options) -> int:
+    """Show the screen until the person leaves, say goodbye, and give the exit code.
+
+    See `Nanodeck.exit_code`.
+    """
+    with Terminal(state_folder() / "nanodeck.log") as terminal:
+        app = Nanodeck(options, terminal)
+        with signals(terminal, app.obey):
+            app.run(mouse=options.mouse)
+            app.end_session()
+    say_goodbye(app, terminal.log)
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        # A run that does not stop, or an import under way, would hold the process here.
+        sys.stdout.flush()
+        os._exit(app.exit_code)
+    return app.exit_code
+
+
+def say_goodbye(app: Nanodeck, log: Path) -> None:
+    """Leave in the shell how the run ended, what to do with it, and what went wrong, if so."""
+    session = app.session
+    if app.fault and not app.signalled:
+        print(f"Nanodeck failed: {app.fault}. The details are in {log}.", file=sys.stderr)
+    if session and session.refused is None:
+        if not session.over:
+            print(f"The run did not stop within {STOP_SECONDS:.0f} seconds; the app left it.")
+        print(*farewell(session.view), sep="\n")
+
+
+class Opened(Message):
+    """The journal of a past run is read."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.view = view
+
+
+class Nanodeck(LeavingApp):
+    """Screens over one `Session`. Screens ask for things by messages; only the App acts."""
+
+    TITLE = "Nanodeck"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "setup.tcss"]
+    COMMAND_PALETTE_BINDING = "colon"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "show_run", "show the run"),
+        Binding("question_mark,f1", "help", "help"),
+        Binding("colon,ctrl+p", "command_palette", "commands", show=False),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+q", "quit", "quit", show=False, priority=True),
+        Binding("ctrl+c", "interrupt", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        options: Options,
+        terminal: Terminal | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        train: Trainer = gpt_train,
+    ) -> None:
+        super().__init__(terminal, ascii=options.ascii, clock=clock)
+        self.options = options
+        self.train = train
+        self._setup = SetupScreen(options.preset, options.values)
+        self._opening: Path | None = None
+        self._ending_seen = True
+
+    # --- starting
+
+    def get_default_screen(self) -> Screen[None]:
+        """The form is what stands below all other screens."""
+        return self._setup
+
+    def on_mount(self) -> None:
+        """Start the tick; import torch once there is something to look at."""
+        self.set_interval(TICK_SECONDS, self.tick)
+        if self.options.start:
+            self.call_after_refresh(self._setup.press_train)
+        if self.terminal:
+            self.set_timer(IMPORT_SECONDS, import_trainer)
+
+    # --- the tick
+
+    def tick(self) -> None:
+        """Take in what the run did, and let the screen on top show it."""
+        session = self.session
+        if session is None:
+            self.set_window_title(title(None))
+            return
+        changed = session.drain()
+        if session.refused is not None:
+            self._refuse(session.refused)
+            return
+        self._redirect(session)
+        if session.over and not self._ending_seen:
+            self._end(session)
+        screen = self.screen
+        if isinstance(screen, Redrawn) and (changed or session.view.live):
+            screen.refresh_view()
+        for line in screen.query(StatusLine):
+            line.show(session.view)
+        self.set_window_title(title(session.view))
+        self.exit_if_due()
+
+    def _end(self, session: Session) -> None:
+        """Once, when the run has ended: ring, unless the person ended it."""
+        self._ending_seen = True
+        finished = session.view.record.finished
+        if finished and finished.reason != "stopped":
+            self.bell()
+
+    def _redirect(self, session: Session) -> None:
+        run = session.view.run
+        if self.terminal and session.view.record.started:
+            self.terminal.redirect_native_output(None if session.over else run.log)
+
+    def _refuse(self, words: str) -> None:
+        """The run could not begin: back to the form, with the reason."""
+        self.session = None
+        self._back_to(self._setup)
+        for line in self._setup.query(StatusLine):
+            line.show(None)
+        self._tell(words, seconds=30)
+        self.exit_if_due()
+
+    # --- what screens ask for
+
+    @on(messages.Train)
+    def _train(self, message: messages.Train) -> None:
+        if self.session and self.training:
+            self._tell(
+                f"{self.session.view.name} is under way, and one run trains at a time. "
+                "v shows it; there S twice stops and saves it."
+            )
+            return
+        try:
+            run = Run.new(message.name)
+        except RunError as error:
+            self._tell(str(error))
+            return
+        curve = reference(message.name)
+        self.session = Session(message.config, message.name, run, self.train, curve)
+        self._ending_seen = False
+        self.session.start()
+        self.action_show_run()
+
+    @on(messages.Edit)
+    def _edit(self, message: messages.Edit) -> None:
+        self._back_to(self._setup)
+        self._setup.edit(message.values, message.name, message.intent)
+
+    @on(messages.OpenRuns)
+    def _open_runs(self) -> None:
+        from tui.history import HistoryScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, HistoryScreen):
+                self._back_to(screen)
+                return
+        self.push_screen(HistoryScreen(ROOT))
+
+    @on(messages.OpenRun)
+    def _open_run(self, message: messages.OpenRun) -> None:
+        if self.session and message.path.absolute() == self.session.view.run.path.absolute():
+            self.action_show_run()
+            return
+        self._opening = message.path
+        read = partial(self._read_view, message.path)
+        self.run_worker(read, thread=True, exit_on_error=False)
+
+    def _read_view(self, path: Path) -> None:
+        """In a thread, since a long journal takes seconds to read."""
+        try:
+            view = open_view(path)
+        except RunError as error:
+            self._tell(str(error))
+            return
+        self.post_message(Opened(view))
+
+    @on(Opened)
+    def _opened(self, message: Opened) -> None:
+        """Show it, unless another one was asked for meanwhile, or it is shown."""
+        if message.view.run.path == self._opening:
+            self._opening = None
+            self._show(message.view)
+
+    @on(messages.Prompt)
+    def _prompt(self, message: messages.Prompt) -> None:
+        from tui.playground import PlaygroundScreen
+
+        self.push_screen(PlaygroundScreen(message.path))
+
+    def action_show_run(self) -> None:
+        """Bring the run of this session to the front."""
+        if self.session:
+            self._show(self.session.view)
+
+    def action_help(self) -> None:
+        """The keys that work here, and the words."""
+        from tui.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self, self.screen))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`v` works, and is advertised, only where there is a run that is not in front."""
+        if action == "show_run":
+            screen = self.screen
+            shown = isinstance(screen, Redrawn) and screen.view
+            return self.session is not None and shown is not self.session.view
+        return super().check_action(action, parameters)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette offers."""
+        if screen is self._setup:
+            yield SystemCommand("Train", "Start what the form says", self._setup.press_train)
+        else:
+            to_setup = partial(self._back_to, self._setup)
+            yield SystemCommand("Setup", "Choose and edit what to train", to_setup)
+        if self.session:
+            yield SystemCommand("Run", "Show the run of this session", self.action_show_run)
+        yield SystemCommand("Runs", "The table of past runs", self._open_runs)
+        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+        yield SystemCommand("Help", "The keys that work here, and the words", self.action_help)
+        yield SystemCommand("Quit", "Leave, saving the run under way", self.action_quit)
+
+    def _show(self, view: View) -> None:
+        from tui.run import RunScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, RunScreen) and screen.view is view:
+                self._back_to(screen)
+                return
+        self.push_screen(RunScreen(view))
+
+    def _back_to(self, screen: Screen[Any]) -> None:
+        """Close what is above this screen. Not awaited: the caller may be one of those."""
+        with self.batch_update():
+            while self.screen is not screen:
+                self.pop_screen()
+
+    def _tell(self, words: str, seconds: float = 10) -> None:
+        self.notify(visible(words), severity="warning", timeout=seconds, markup=False)

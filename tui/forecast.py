@@ -1,0 +1,180 @@
+"""What the run will be: its size, its time on this machine, and nanoGPT's command for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from gpt.folders import cache_folder
+from gpt.text import visible
+from tui import numbers
+from tui.lines import app_of
+from tui.still import Still
+
+if TYPE_CHECKING:
+    from gpt.config import Config
+    from gpt.corpus import Corpus
+    from gpt.estimate import Timing
+
+MEASURING = "measuring ..."
+UNFIT = "These settings cannot be trained with yet."
+LABEL_WIDTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """All that is known beforehand about a run.
+
+    `corpus` is None while its text is not prepared; `timing` is a text when there is none, and
+    None while it is being measured. `free_memory` is in bytes, None where it is not known.
+    """
+
+    config: Config
+    vocab_size: int
+    corpus: Corpus | None
+    free_memory: int | None
+    timing: Timing | str | None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the start to the end of the run."""
+        from gpt.estimate import Timing, total_seconds
+
+        if not isinstance(self.timing, Timing):
+            return None
+        return total_seconds(self.config, self.timing)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Labels and values, in the order in which they are read."""
+        from gpt import estimate
+
+        config = self.config
+        count = estimate.params(config, self.vocab_size, positions=False)
+        unread = "" if self.corpus else "about "
+        needed = estimate.memory(config, self.vocab_size)
+        memory = " ".join(numbers.size(needed))
+        if self.free_memory is not None:
+            memory += " of " + " ".join(numbers.size(self.free_memory))
+        return [
+            ("parameters", unread + millions(count)),
+            ("a step", f"{config.tokens_per_iter:,} tokens"),
+            ("the run", f"{numbers.count(self._tokens)} tokens"),
+            ("passes", self._passes()),
+            ("memory", memory),
+            *self._times(),
+        ]
+
+    @property
+    def _tokens(self) -> int:
+        return 0 if self.config.eval_only else self.config.max_iters * self.config.tokens_per_iter
+
+    def _passes(self) -> str:
+        from gpt.estimate import passes
+
+        if self.corpus is None:
+            return "not read yet"
+        share = passes(self.config, self.corpus.train_tokens)
+        return f"{share:,.2g} over the text" if share < 10 else f"{share:,.0f} over the text"
+
+    def _times(self) -> list[tuple[str, str]]:
+        from gpt.estimate import Timing
+
+        if isinstance(self.timing, str):
+            return [("time", visible(self.timing, keep=""))]
+        if not isinstance(self.timing, Timing):
+            return [("one step", MEASURING), ("first loss", MEASURING), ("the end", MEASURING)]
+        timing, first = self.timing, duration(self.timing.first_loss_seconds)
+        if timing.compiles:
+            first += ", after compiling"
+        return [
+            ("one step", f"{step_time(timing.step_seconds)} on {visible(timing.device)}"),
+            ("first loss", f"in {first}"),
+            ("the end", f"in {duration(self.seconds or 0.0)}"),
+        ]
+
+
+def duration(seconds: float) -> str:
+    """About how long, in two digits or so: 34 s, 12 min, 1.6 h, 5 days, 40 years."""
+    if seconds < 99.5:
+        return f"{max(1.0, seconds):.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    days = seconds / 86400
+    return f"{days:,.0f} days" if days < 1000 else f"{days / 365.25:,.0f} years"
+
+
+def step_time(seconds: float) -> str:
+    """The time of one step: 0.8 ms, 46 ms, 1.3 s."""
+    if seconds < 0.995:
+        return f"{seconds * 1e3:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1e3:.1f} ms"
+    return f"{seconds:.1f} s" if seconds < 99.5 else duration(seconds)
+
+
+def millions(count: int) -> str:
+    """A count of parameters as nanoGPT prints it: 0.80 M."""
+    return f"{count / 1e6:.2f} M" if count < 1e9 else f"{count / 1e9:.2f} G"
+
+
+class Forecast(VerticalScroll, can_focus=True):
+    """The right side of the setup screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy", "copy the command")]
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.command = ""
+
+    def compose(self) -> ComposeResult:
+        """Figures, then the command."""
+        yield Still(id="forecast-figures")
+        yield Still("the same in nanoGPT", id="forecast-heading")
+        yield Still(id="forecast-command")
+
+    def show(self, outlook: Outlook | None) -> None:
+        """Draw what is known; None while the settings cannot be trained with."""
+        if outlook is None:
+            rows, self.command = [], ""
+        else:
+            from gpt.nanogpt import command_line
+
+            rows = outlook.rows()
+            self.command = visible(command_line(outlook.config), keep="")
+        figures = Content("\n").join(
+            Content.assemble((label.ljust(LABEL_WIDTH), "dim"), (value, _style(value)))
+            for label, value in rows
+        )
+        self.query_one("#forecast-figures", Still).put(figures if rows else UNFIT)
+        self.query_one("#forecast-command", Still).put(self.command)
+        self.query_one("#forecast-heading").display = bool(self.command)
+
+    @work(exclusive=True)
+    async def action_copy(self) -> None:
+        """Copy nanoGPT's command: clipboard program, OSC 52, and a file."""
+        from tui import clipboard
+
+        command, path = self.command, cache_folder() / "copied-command.txt"
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(command + "\n", "utf-8")
+        app_of(self).copy_to_clipboard(command)
+        program = await asyncio.to_thread(clipboard.copy, command)
+        told = f"copied with {program}" if program else "copied, where the terminal allows it"
+        self.notify(f"{told}\n{visible(str(path))}", markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is something to copy only when there is a command."""
+        return bool(self.command) if action == "copy" else True
+
+
+def _style(value: str) -> str:
+    return "dim" if value == MEASURING else ""

@@ -1,0 +1,75 @@
+"""The keys of the run screen, and which of them can act."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textual.binding import ActiveBinding, Binding, BindingType
+
+from tui.view import View
+
+BINDINGS: list[BindingType] = [
+    Binding("enter,P", "prompt", "prompt it", key_display="enter"),
+    Binding("L", "edit('longer')", "train longer"),
+    Binding("C", "edit('change')", "change one thing"),
+    Binding("p,space", "pause", "pause"),
+    Binding("p,space", "go_on", "go on"),
+    Binding("S", "stop", "stop"),
+    Binding("e", "ask('evaluate')", "evaluate"),
+    Binding("n", "ask('sample')", "sample"),
+    Binding("c", "ask('save')", "save"),
+    Binding("escape", "back", "back", key_display="esc"),
+    Binding("l", "look('log')", "log"),
+    Binding("x", "look('axis')", "axis"),
+    Binding("m", "look('metric')", "metric"),
+    Binding("y", "copy", "copy"),
+    Binding("r", "runs", "runs"),
+    Binding("left_square_bracket", "look('window', 1)", "less of the run", show=False),
+    Binding("right_square_bracket", "look('window', -1)", "more of the run", show=False),
+    Binding("minus", "look('smoothing', -1)", "smooth less", show=False),
+    Binding("plus,equals_sign", "look('smoothing', 1)", "smooth more", show=False),
+    Binding("end", "live", "follow the run", show=False),
+    Binding("1", "pane(1)", "the chart; again: zoom", show=False),
+    Binding("2", "pane(2)", "the figures; again: zoom", show=False),
+    Binding("3", "pane(3)", "the evaluations; again: zoom", show=False),
+    Binding("4", "pane(4)", "what the model writes; again: zoom", show=False),
+    Binding("5", "pane(5)", "the log; again: zoom", show=False),
+    Binding("0", "restore", "all panes", show=False),
+]
+WIDE = 100
+"""Columns from which on the footer has room for all that it may show."""
+SPARED = {
+    True: ("back", "copy", "runs"),
+    False: ("look('log')", "look('axis')", "look('metric')", "copy"),
+}
+"""What it leaves out below that, while a run moves and after it."""
+
+
+def can_act(action: str, view: View, moving: bool) -> bool:
+    """Whether an action has something to act on."""
+    control = view.control if view.live else None
+    match action:
+        case "pause":
+            return control is not None and not control.paused
+        case "go_on":
+            return control is not None and control.paused
+        case "stop" | "ask":
+            return control is not None and not control.stopping
+        case "prompt":
+            return not moving and bool(view.record.saved)
+        case "edit":
+            return not moving
+        case _:
+            return True
+
+
+def fitted(found: dict[str, ActiveBinding], columns: int, moving: bool) -> dict[str, ActiveBinding]:
+    """The bindings, those that a narrow footer has no room for not shown."""
+    if columns >= WIDE:
+        return found
+    return {
+        key: active._replace(binding=replace(active.binding, show=False))
+        if active.binding.action in SPARED[moving]
+        else active
+        for key, active in found.items()
+    }

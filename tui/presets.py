@@ -1,0 +1,103 @@
+"""The list of presets: name, how long it takes here, and what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from gpt.text import visible
+from tui.lines import cut, wrap
+from tui.shelf import Entry, Shelf
+from tui.still import Still
+
+
+class PresetsPane(Vertical):
+    """The left side of the setup screen: the list, and the presets that cannot be read."""
+
+    def compose(self) -> ComposeResult:
+        """A heading, the list, a line for each file that is broken."""
+        yield Still("presets", classes="setup-heading")
+        yield PresetList(id="presets-list")
+        yield Still(id="presets-problems")
+
+    @property
+    def list(self) -> PresetList:
+        """The list."""
+        return self.query_one(PresetList)
+
+    def show(self, shelf: Shelf, times: Mapping[Entry, str]) -> None:
+        """Draw the shelf; `times` says how long a run of each entry takes."""
+        self.list.show(shelf.entries, times)
+        problems = "\n".join(f"! {visible(text, keep='')}" for text in shelf.problems)
+        self.query_one("#presets-problems", Still).put(problems)
+
+
+class PresetList(OptionList):
+    """One option for each entry of the shelf, in its order."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, compact=True, markup=False)
+        self.entries: Sequence[Entry] = ()
+        self.times: Mapping[Entry, str] = {}
+        self._drawn: list[Content] = []
+
+    def show(self, entries: Sequence[Entry], times: Mapping[Entry, str]) -> None:
+        """Draw the entries; `times` says how long a run of each takes."""
+        self.entries, self.times = entries, times
+        self._draw()
+
+    def choose(self, entry: Entry) -> None:
+        """Move the highlight there."""
+        self.highlighted = self.entries.index(entry)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Descriptions are wrapped to the width."""
+        self._draw()
+
+    def watch_highlighted(self, highlighted: int | None) -> None:
+        """The chosen entry has a mark, so that it is seen without colours too."""
+        super().watch_highlighted(highlighted)
+        if highlighted is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        width = self.scrollable_content_region.width - 3
+        drawn = [
+            self._prompt(entry, index == self.highlighted, max(8, width))
+            for index, entry in enumerate(self.entries)
+        ]
+        before, self._drawn = self._drawn, drawn
+        if len(drawn) != self.option_count:
+            chosen = self.highlighted
+            with self.prevent(OptionList.OptionHighlighted):
+                options = (item for prompt in drawn for item in (None, Option(prompt)))
+                self.set_options(options)
+                self.highlighted = chosen
+        else:
+            for index, prompt in enumerate(drawn):
+                if prompt != before[index]:
+                    self.replace_option_prompt_at_index(index, prompt)
+
+    def _prompt(self, entry: Entry, chosen: bool, width: int) -> Content:
+        mark = " *" if entry.draft.edits else ""
+        time = self.times.get(entry, "")
+        name = cut(visible(entry.name, keep=""), width - len(mark))
+        gap = width - cell_len(name) - len(mark) - len(time)
+        about = "its file is gone" if entry.lost else entry.preset.description
+        lines = [line for line in wrap(visible(about, keep=""), width) if line]
+        if time and gap < 1:
+            lines.insert(0, time)
+        return Content.assemble(
+            "▸ " if chosen else "  ",
+            (name, "bold"),
+            (mark, "$accent"),
+            " " * gap + time if gap > 0 else "",
+            *((f"\n  {line}", "dim") for line in lines),
+        )

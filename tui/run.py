@@ -1,0 +1,313 @@
+"""The run screen: one run, live, watched or past, drawn from its record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from gpt import reference
+from gpt.folders import state_folder
+from gpt.reference import CurveError, Reference
+from gpt.text import visible
+from tui import clipboard, keys
+from tui.chart import Chart
+from tui.evals import Evals
+from tui.figures import Figures
+from tui.heading import SMALL, Heading, skippable
+from tui.layout import Layout
+from tui.lines import ROLES, app_of
+from tui.messages import Edit, Leave, OpenRuns, Prompt
+from tui.panes import Log, Pane, ScrollPane
+from tui.samples import Samples, Tail
+from tui.summary import Summary
+from tui.view import View
+
+FIGURES_EVERY = 1.0
+CHART_EVERY = 2.5
+TWICE = 2.0
+"""Seconds within which the second S follows the first."""
+OSC_52_LIMIT = 74_994
+"""Characters that terminals take at least; a longer text goes the other ways."""
+COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
+ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
+
+
+class RunScreen(Screen[None]):
+    """Everything about one run. It draws what has changed, when that is due, while on top."""
+
+    CSS_PATH = "run.tcss"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"run--{role}" for role in ROLES}
+    HORIZONTAL_BREAKPOINTS = COLUMNS
+    VERTICAL_BREAKPOINTS = ROWS
+    BINDINGS = keys.BINDINGS
+
+    def __init__(self, view: View, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.view = view
+        self.clock = clock
+        self.look = Layout.load()
+        self.cursor: int | None = None
+        self._problem = ""
+        self._drawn = self._charted = -1
+        self._figures_at = self._chart_at = self._stop_at = float("-inf")
+        self._phase = ""
+        self._offered: tuple[bool, ...] = ()
+        self._noticed = len(view.record.notices)
+        self.heading = Heading(id="heading")
+        self.chart = Chart(1, self.look, self._reference())
+        self.evals = Evals(3)
+        self.samples = Samples(4, typed=view.control is not None, clock=clock)
+        self.panes: tuple[Pane, ...] = (self.chart, Figures(2), self.evals, self.samples, Log(5))
+        self.tail = Tail(id="tail")
+        self.summary = Summary(id="summary")
+
+    def compose(self) -> ComposeResult:
+        yield self.heading
+        with Container(id="panes"):
+            yield from self.panes
+        yield self.tail
+        yield self.summary
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view)
+        if self._problem:
+            self.notify(self._problem, severity="warning", markup=False)
+        self._choose(self.look.pane)
+
+    def on_screen_resume(self) -> None:
+        self.heading.elsewhere = not self.view.live and self.view.run.is_live()
+        self._beat.resume()
+        self.refresh_view()
+
+    def on_screen_suspend(self) -> None:
+        self._beat.pause()
+
+    def on_resize(self) -> None:
+        self._turn()
+        self.call_after_refresh(self._draw_heading)
+
+    # --- drawing
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is more to come."""
+        return self.view.live or (self.heading.elsewhere and not self.view.record.finished)
+
+    def refresh_view(self) -> None:
+        """Draw what is due. The App calls this when the record has news and this is on top."""
+        if not self.is_mounted or app_of(self).screen is not self:
+            return
+        record, now, moving = self.view.record, self.clock(), self.moving
+        self._turn()
+        if not moving or now - self._figures_at >= FIGURES_EVERY:
+            self._figures_at = now
+            self._draw_heading()
+            if self._drawn != record.revision and self.cursor is None:
+                self._draw_panes()
+        if self._charted != record.revision and (not moving or now - self._chart_at >= CHART_EVERY):
+            self._draw_chart()
+        self._tell()
+        if not moving:
+            self._beat.pause()
+
+    def _turn(self) -> None:
+        """See whether the run does something else now, and say so at once."""
+        view, control = self.view, self.view.control
+        offered = (
+            self.moving,
+            control is not None and control.paused,
+            control is not None and control.stopping,
+            bool(view.record.saved),
+            self.size.width >= keys.WIDE,
+        )
+        if view.record.phase != self._phase or offered != self._offered:
+            self._learn_scale()
+            self._draw_heading()
+        # The footer is built anew for this, which takes longer than drawing the chart.
+        if offered != self._offered:
+            self.refresh_bindings()
+        self._phase, self._offered = view.record.phase, offered
+
+    def _learn_scale(self) -> None:
+        """Once the corpus is ready, how many characters a token stands for."""
+        if self.evals.characters_per_token is None:
+            from gpt import corpus
+
+            if ready := corpus.peek(self.view.config.dataset):
+                self.chart.characters_per_token = ready.characters_per_token
+                self.evals.characters_per_token = ready.characters_per_token
+
+    def _draw_heading(self) -> None:
+        small = self.size.width < SMALL[0] or self.size.height < SMALL[1]
+        self.heading.show(self.view, now=time.time(), cursor=self.cursor, small=small)
+        if not self.moving:
+            self.add_class("-ended")
+            self.summary.show(self.view.record, self.view.run.path)
+
+    def _draw_panes(self) -> None:
+        """Everything but the chart, as it is now or was at the cursor."""
+        self._drawn = self.view.record.revision
+        self.samples.past = self.cursor is not None
+        record = self.view.record if self.cursor is None else self.view.record.at(self.cursor)
+        for pane in self.panes[1:]:
+            pane.show(record)
+        self._draw_tail()
+
+    def _draw_chart(self) -> None:
+        self._charted, self._chart_at = self.view.record.revision, self.clock()
+        self.chart.show(self.view.record)
+
+    @on(Samples.Typed)
+    def _draw_tail(self) -> None:
+        self.tail.show(self.samples.newest())
+
+    def _tell(self) -> None:
+        """Warnings of a run under way, once each."""
+        notices = self.view.record.notices
+        for notice in notices[self._noticed :] if self.moving else []:
+            if notice.level != "info":
+                self.notify(visible(notice.text), severity=notice.level, markup=False)
+        self._noticed = len(notices)
+
+    # --- moving about
+
+    @on(Chart.Moved)
+    def _move(self, moved: Chart.Moved) -> None:
+        self.cursor = moved.step
+        self.chart.show_cursor(moved.step)
+        self._draw_heading()
+        self._draw_panes()
+
+    def action_live(self) -> None:
+        """Back to the newest step, and to the end of the pane in focus."""
+        if isinstance(self.focused, ScrollPane):
+            self.focused.follow()
+        if self.cursor is not None:
+            self._move(Chart.Moved(None))
+
+    def action_pane(self, number: int) -> None:
+        """Focus a pane; zoom it, or show all again, when it has the focus already."""
+        if self.focused is self.panes[number - 1]:
+            self.look.zoomed = not self.look.zoomed
+        self._choose(number)
+        self.look.save()
+
+    def action_restore(self) -> None:
+        """Show all panes."""
+        self.look.zoomed = False
+        self._choose(self.look.pane)
+        self.look.save()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Pane) and event.widget.number != self.look.pane:
+            self._choose(event.widget.number)
+
+    def _choose(self, number: int) -> None:
+        self.look.pane = number
+        for pane in self.panes:
+            pane.set_class(pane.number == number, "-chosen")
+        self.set_class(self.look.zoomed, "-zoomed")
+        self.set_class(number == self.samples.number, "-writing")
+        self.call_after_refresh(self.panes[number - 1].focus)
+
+    def action_look(self, name: str, change: int = 1) -> None:
+        """Another metric, axis, scale, window or smoothing of the chart."""
+        self.look.turn(name, change)
+        self._draw_chart()
+        self.look.save()
+
+    # --- asking the run
+
+    def action_pause(self) -> None:
+        """Hold the run before its next step."""
+        if self.view.control is not None:
+            self.view.control.pause()
+            self.refresh_view()
+
+    def action_go_on(self) -> None:
+        """Continue after a pause."""
+        if self.view.control is not None:
+            self.view.control.go_on()
+            self.refresh_view()
+
+    def action_stop(self) -> None:
+        """Stop and save, when asked twice."""
+        now = self.clock()
+        if self.view.control is not None and now - self._stop_at <= TWICE:
+            self.view.control.stop()
+            self.refresh_view()
+        else:
+            self._stop_at = now
+            self.notify("S again stops and saves", severity="warning", timeout=TWICE)
+
+    def action_ask(self, request: Literal["evaluate", "sample", "save"]) -> None:
+        """Evaluate, sample or save after this step."""
+        if self.view.control is not None:
+            self.view.control.ask(request)
+            words = {"evaluate": "an evaluation", "sample": "a sample", "save": "a checkpoint"}
+            self.notify(f"{words[request]} comes after this step", timeout=TWICE)
+
+    def action_back(self) -> None:
+        """Skip what can be skipped; else to the screen below, while training goes on."""
+        app = app_of(self)
+        if self.view.control is not None and skippable(self.view):
+            self.view.control.skip()
+        elif len(app.screen_stack) > 1:
+            app.pop_screen()
+        else:
+            self.post_message(Leave())
+
+    # --- going on from here
+
+    def action_runs(self) -> None:
+        """See all runs."""
+        self.post_message(OpenRuns())
+
+    def action_prompt(self) -> None:
+        """Write with the trained model."""
+        self.post_message(Prompt(self.view.run.path))
+
+    def action_edit(self, intent: Literal["longer", "change"]) -> None:
+        """Open the form on this run's settings."""
+        values = self.view.config.model_dump(exclude_defaults=True)
+        self.post_message(Edit(values, self.view.name, intent))
+
+    @work(exclusive=True)
+    async def action_copy(self) -> None:
+        """Copy the pane in focus: clipboard program, OSC 52, and a file."""
+        pane = self.panes[self.look.pane - 1]
+        text = pane.plain_text()
+        path = clipboard.write(text, f"copied-{pane.id}.txt", (self.view.run.path, state_folder()))
+        if len(text) <= OSC_52_LIMIT:
+            app_of(self).copy_to_clipboard(text)
+        program = await asyncio.to_thread(clipboard.copy, text)
+        told = f"copied with {program}" if program else "copied, where the terminal allows it"
+        self.notify(f"{told}\n{visible(str(path))}" if path else told, markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can act now is offered."""
+        return keys.can_act(action, self.view, self.moving)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """What the footer shows from."""
+        return keys.fitted(super().active_bindings, self.size.width, self.moving)
+
+    def _reference(self) -> Reference | None:
+        if self.view.reference is None:
+            return None
+        try:
+            return reference.read(self.view.reference)
+        except CurveError as error:
+            self._problem = visible(str(error))
+            return None

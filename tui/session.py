@@ -1,0 +1,136 @@
+"""The thread boundary, all of it: one training run in a worker thread, its record on this side."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from gpt.control import Control
+from gpt.errors import Refused
+from gpt.events import Event, Finished, Phase, Started
+from gpt.record import Record
+from gpt.runs import Run
+from tui.view import View
+
+if TYPE_CHECKING:
+    from gpt.config import Config
+
+Trainer = Callable[["Config", "Run | None", "Control | None"], Iterator[Event]]
+
+
+class Refusal(str):
+    """Why a run could not begin, in words."""
+
+
+def gpt_train(config: Config, run: Run | None, control: Control | None) -> Iterator[Event]:
+    """`gpt.train.train`, imported when it is needed, since it brings torch."""
+    from gpt.train import train
+
+    return train(config, run, control)
+
+
+def import_trainer() -> None:
+    """Import what training needs in a thread of its own, so that the next run starts sooner."""
+
+    def work() -> None:
+        with contextlib.suppress(ImportError):  # training will say what is missing
+            importlib.import_module("gpt.train")
+
+    threading.Thread(target=work, name="imports").start()
+
+
+class Session:
+    """A run under way in this process.
+
+    Its thread does nothing but iterate `train` and put what comes on a queue; `drain` folds
+    that into `view.record` on the side of the interface. Nothing else crosses but `control`.
+    The thread is no daemon: one that is killed inside torch at exit aborts the process.
+
+    Attributes:
+        view: the run as a screen draws it.
+        refused: why the run could not begin, when it could not.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        run: Run,
+        train: Trainer = gpt_train,
+        reference: Path | None = None,
+    ) -> None:
+        self.control = Control()
+        self.view = View(name, run, Record(), config, self.control, reference)
+        self.refused: str | None = None
+        self.over = False
+        self._queue: SimpleQueue[Event | Refusal | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, args=(train,), name="training")
+
+    def start(self) -> None:
+        """Begin. Until the first event the run is preparing, which includes importing torch."""
+        self.view.record.fold(Phase(name="preparing"))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the run to stop and save; safe from any thread."""
+        self.control.stop()
+
+    def drain(self, limit: int = 5000) -> bool:
+        """Take in what has come, at most `limit` of it; whether there was anything.
+
+        Afterwards `over` says whether the run has ended and all of it is taken in.
+        """
+        for count in range(limit):
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return count > 0
+            self._take(item)
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the thread to end and take in the rest; whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        while self.drain():
+            pass
+        return not self._thread.is_alive()
+
+    def _take(self, item: Event | Refusal | None) -> None:
+        record = self.view.record
+        if isinstance(item, Refusal):
+            self.refused = item
+        elif item is not None:
+            record.fold(item)
+        else:
+            self.over = True
+            if record.finished is None and self.refused is None:
+                record.fold(Finished(reason="stopped" if self.control.stopping else "failed"))
+
+    def _work(self, train: Trainer) -> None:
+        begun = False
+        try:
+            for event in train(self.view.config, self.view.run, self.control):
+                self._queue.put(event)
+                begun = begun or isinstance(event, Started)
+        except Exception as error:
+            # A thread that dies silently would leave a screen that waits for ever.
+            self._queue.put(self._in_words(error, begun))
+        finally:
+            self._queue.put(None)
+
+    def _in_words(self, error: Exception, begun: bool) -> Finished | Refusal:
+        """The error for the person; what is not a refusal in words goes to the log as well."""
+        if isinstance(error, Refused):
+            words = str(error)
+        else:
+            os.write(2, traceback.format_exc().encode(errors="replace"))
+            words = f"{type(error).__name__}: {error}"
+        return Finished(reason="failed", error=words) if begun else Refusal(words)

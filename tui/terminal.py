@@ -1,0 +1,267 @@
+"""The person's terminal: lent to the screen, and given back as it was, whatever happens.
+
+Textual puts the terminal back when Python gets to unwind. This module sees to the rest:
+native output, which would smear the screen; signals, which Textual does not handle; and a
+hard exit, a native crash or a kill, after which only another process can still do it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType, TracebackType
+from typing import Self, TextIO
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+STOP_SECONDS = 5.0
+"""How long a run may take to stop and save before the app leaves without it."""
+GRACE_SECONDS = STOP_SECONDS + 2.0
+"""How long the app may take to leave after a signal before the process ends regardless."""
+
+# Mouse tracking and its formats, focus reports, bracketed paste and resize reports off; line
+# wrap and cursor on; plain text. Harmless when they are so already.
+RESET = (
+    "".join(f"\x1b[?{mode}l" for mode in (1000, 1003, 1015, 1006, 1016, 1004, 2004, 2048))
+    + "\x1b[?7h\x1b[?25h\x1b[0m"
+)
+LEAVE_SCREEN = "\x1b[<u\x1b[?1049l"
+"""Only for a screen that was not left: pops the keyboard mode and the alternate screen."""
+PUSH_TITLE, POP_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+
+
+def unusable(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Why the screen cannot be shown here and what to run instead; None when it can."""
+    instead = "Without one, run: python app.py train PRESET (for example tiny)"
+    if environ.get("TEXTUAL_DRIVER"):
+        return None
+    if environ.get("TERM") == "dumb":
+        return f"Nanodeck's screen needs a terminal that can draw, and this one is dumb. {instead}"
+    if not all(stream and stream.isatty() for stream in (sys.__stdin__, sys.__stdout__)):
+        return f"Nanodeck's screen needs a terminal. {instead}"
+    return None
+
+
+def speaks_utf8(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the locale says that the terminal shows UTF-8."""
+    if sys.platform == "win32":
+        return True
+    names = ["LC_ALL", "LC_CTYPE", "LANG"]
+    if coerced_to_utf8() and environ.get("LC_CTYPE") == "C.UTF-8":
+        names.remove("LC_CTYPE")
+    locale = next((environ[name] for name in names if environ.get(name)), "C")
+    return "utf8" in locale.lower().replace("-", "")
+
+
+def coerced_to_utf8() -> bool:
+    """Whether Python put C.UTF-8 in place of a locale of C, or of one that is not installed.
+
+    That is Python's own doing and says nothing about the terminal.
+    """
+    return bool(sys.flags.utf8_mode)
+
+
+class Terminal:
+    """A context in which Textual has the terminal to itself.
+
+    `sys.__stdout__` and `sys.__stderr__`, through which Textual draws, become private
+    duplicates of the terminal; file descriptors 1 and 2 lead to a log.
+
+    Args:
+        log: the file that takes native output while no run is under way.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __enter__(self) -> Self:
+        if sys.platform != "win32":  # there, Textual asks the system for descriptor 1
+            self._enter_posix()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if sys.platform != "win32":
+            self._exit_posix()
+
+    def redirect_native_output(self, path: Path | None = None) -> None:
+        """Send what is written to descriptors 1 and 2 to this file from now on, or to `log`."""
+        path = path or self.log
+        if sys.platform == "win32" or path == self._target:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(path, flags, 0o666)
+        except OSError:
+            log = os.open(os.devnull, os.O_WRONLY)
+        _flush()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        self._target = path
+
+    def abandon(self, code: int) -> None:
+        """End the process now, from any thread, with the terminal as it was."""
+        if sys.platform != "win32":
+            self._restore_modes()
+        os._exit(code)
+
+    if sys.platform != "win32":
+
+        def _enter_posix(self) -> None:
+            import termios
+
+            self._is_terminal = os.isatty(0) and os.isatty(1)
+            self._modes = termios.tcgetattr(0) if self._is_terminal else None
+            self._descriptors = os.dup(1), os.dup(2)
+            self._streams = sys.__stdout__, sys.__stderr__
+            self._target: Path | None = None
+            self._guard = _Guard(self._restore_in_guard) if self._is_terminal else None
+            private = _open_private(self._descriptors[0])
+            sys.__stdout__ = sys.__stderr__ = private  # type: ignore[misc]  # Final in typeshed
+            _trim(self.log)
+            self.redirect_native_output()
+            self._write(PUSH_TITLE)
+
+        def _exit_posix(self) -> None:
+            _flush()
+            self._write(RESET + POP_TITLE)
+            self._restore_modes()
+            for descriptor, number in zip(self._descriptors, (1, 2), strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]
+            if self._guard:
+                self._guard.dismiss()
+
+        def _write(self, text: str) -> None:
+            if self._is_terminal:
+                with contextlib.suppress(OSError):
+                    os.write(self._descriptors[0], text.encode())
+
+        def _restore_modes(self) -> None:
+            """Echo and line editing back on. Never waits for a terminal that is not read."""
+            import termios
+
+            if self._modes is None:
+                return
+            # A change from the background would stop the process.
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(0, termios.TCSANOW, self._modes)
+
+        def _restore_in_guard(self) -> None:
+            import termios
+
+            with contextlib.suppress(termios.error):
+                # What a terminal that stopped reading has not taken is a torn frame by now.
+                termios.tcflush(0, termios.TCOFLUSH)
+            self._restore_modes()
+            self._write(LEAVE_SCREEN + RESET + POP_TITLE)
+
+
+if sys.platform != "win32":
+
+    class _Guard:
+        """A child process that acts when this process ends without dismissing it.
+
+        It costs a fork of a process that has loaded little yet, and waits in `read`.
+        """
+
+        def __init__(self, act: Callable[[], None]) -> None:
+            watched, self._alive = os.pipe()
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._wait(watched, act)
+            os.close(watched)
+
+        def dismiss(self) -> None:
+            """End the guard; it has nothing to do any more."""
+            with contextlib.suppress(OSError):
+                os.write(self._alive, b".")
+            os.close(self._alive)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+
+        def _wait(self, watched: int, act: Callable[[], None]) -> None:
+            try:
+                os.close(self._alive)
+                # In a session of its own no key and no hang-up reaches it, and it may change
+                # the terminal while the shell is in the foreground again.
+                os.setsid()
+                for number in SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
+                if not os.read(watched, 1):
+                    act()
+            finally:
+                os._exit(0)
+
+
+@contextlib.contextmanager
+def signals(terminal: Terminal, obey: Callable[[int], None]) -> Generator[None]:
+    """While inside, a signal that ends the process goes to `obey(number)`, in a thread.
+
+    The thread works even when the event loop stands still because the terminal is not read.
+    When the block is not left within `GRACE_SECONDS`, or at a second SIGINT, the process ends.
+    """
+    arrived: SimpleQueue[int | None] = SimpleQueue()
+
+    def relay(number: int, _frame: FrameType | None) -> None:
+        arrived.put(number)  # a SimpleQueue may be put to from a signal handler
+
+    def watch() -> None:
+        first = arrived.get()
+        if first is None:
+            return
+        obey(first)
+        deadline = time.monotonic() + GRACE_SECONDS
+        with contextlib.suppress(Empty):
+            while (more := arrived.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
+                if more == signal.SIGINT:
+                    break
+            else:
+                return
+        terminal.abandon(128 + first)
+
+    before = {number: signal.signal(number, relay) for number in SIGNALS}
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        arrived.put(None)
+        watcher.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_private(descriptor: int) -> TextIO:
+    encoding = "utf-8" if speaks_utf8() else "ascii"
+    return open(os.dup(descriptor), "w", encoding=encoding, errors="replace", newline="")  # noqa: PTH123
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _trim(log: Path, limit: int = 1 << 20) -> None:
+    """Start the log anew when it has grown large."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > limit:
+            log.unlink()
