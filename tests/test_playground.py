@@ -185,7 +185,7 @@ async def test_keys_outside_the_field_change_how_it_is_drawn(trained: Path) -> N
 
         # At a temperature of 0 the seed does not matter
         await pilot.press(*["left_square_bracket"] * 20)
-        assert "temperature 0 " in app.words("#playground-recipe")
+        assert "temperature 0 ]" in app.words("#playground-recipe")
         await write(pilot, app, "A")
         await pilot.press("a")
         await until(pilot, lambda: app.playground.writing is None)

@@ -418,15 +418,15 @@ async def test_a_preset_is_saved_refused_and_replaced(opened: Opened, tmp_path: 
         assert setup_of(pilot).shelf.find("shakespeare_char_cpu").draft.edits == {}
 
         # its own name is suggested now, and replacing it asks once
-        await type_over(pilot, "n_layer", "5")
+        await type_over(pilot, "n_embd", "64")
         await pilot.press("escape", "w")
         await pilot.pause()
         await pilot.press("enter", "enter")
         assert "Save again to replace it" in problem_of(pilot)
-        assert presets.find("m").values["n_layer"] == 6
+        assert presets.find("m").values["n_embd"] == 128
         await pilot.press("enter")
         await settle(pilot)
-        assert presets.find("m").values["n_layer"] == 5
+        assert presets.find("m").values["n_embd"] == 64
 
 
 # --- sizes
@@ -467,10 +467,10 @@ async def test_a_change_of_size_keeps_focus_and_text(opened: Opened) -> None:
         assert field(pilot, "n_embd").text == "256"
 
 
-@pytest.mark.parametrize("size", [MINUTE, (1, 1), (40, 12)])
+@pytest.mark.parametrize("size", [MINUTE, (1, 1)])
 async def test_no_size_is_too_small(opened: Opened, size: tuple[int, int]) -> None:
     async with opened(size) as pilot:
-        await press(pilot, "enter", "down", *"7", "escape", "slash")
-        await press(pilot, *"lr", "escape", "1", "3", "2", "R")
+        await press(pilot, "enter", "down", "7", "escape", "slash")
+        await press(pilot, "l", "escape", "1", "3", "2", "R")
 
         assert setup_of(pilot).entry.draft.edits == {}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
@@ -88,7 +88,8 @@ class Nanodeck(LeavingApp):
     """Screens over one `Session`. Screens ask for things by messages; only the App acts."""
 
     TITLE = "Nanodeck"
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "setup.tcss"]
+    # The first screen's own style is not loaded by Textual.
+    CSS_PATH = ["app.tcss", "setup.tcss"]  # noqa: RUF012 - declared by Textual
     COMMAND_PALETTE_BINDING = "colon"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "show_run", "show the run"),

@@ -163,9 +163,12 @@ class Form(VerticalScroll, can_focus=True, inherit_bindings=False):
             target.focus()
 
     def enter_first(self) -> None:
-        """Go into the first field that is shown."""
-        self._current = None
-        self.action_enter()
+        """Go into the first field that is shown, if any."""
+        shown = self.screen.focus_chain
+        for field in self.query(Field):
+            if field.control in shown:
+                field.control.focus()
+                return
 
     def names_in(self, group: str) -> list[str]:
         """The settings that the group of this name folds away, in their order."""

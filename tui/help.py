@@ -54,10 +54,10 @@ class HelpScreen(ModalScreen[None]):
 
     def _text(self) -> Text:
         text = Text()
+        width = max(len(shown) for entries in self.keys.values() for shown, _ in entries)
         for heading, entries in self.keys.items():
             if entries:
                 text.append(f"{heading}\n", style="bold")
-                width = max(len(shown) for shown, _ in entries)
                 for shown, description in entries:
                     text.append(f"  {shown:<{width}}  ", style="bold")
                     text.append(f"{description}\n")
@@ -94,4 +94,4 @@ def keys(app: App[None], screen: Screen[object]) -> dict[str, list[tuple[str, st
 def spelt(binding: Binding) -> str:
     """The key as it is written: q, ctrl+q, esc."""
     modifiers, key = binding.parse_key()
-    return "+".join([*modifiers, {"escape": "esc"}.get(key) or format_key(key)])
+    return "+".join([*modifiers, {"escape": "esc", "enter": "enter"}.get(key) or format_key(key)])

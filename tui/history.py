@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.text import Text
 from textual import events, on
@@ -120,7 +120,7 @@ class HistoryScreen(Screen[None]):
         yield Static("Reading the runs ...", id="history-empty", markup=False)
         yield Static("", id="history-detail", markup=False)
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Hide the filter until it is asked for."""
@@ -161,7 +161,8 @@ class HistoryScreen(Screen[None]):
         self._narrow = self.size.width < NARROW
         columns = NARROW_COLUMNS if self._narrow else COLUMNS
         table.clear(columns=True)
-        table.add_columns(*columns)
+        for name in columns:
+            table.add_column(Text(name, justify=_side(name)))
         for row in self._shown:
             table.add_row(*self._cells(row, columns))
         paths = [row.path for row in self._shown]
@@ -176,8 +177,8 @@ class HistoryScreen(Screen[None]):
         cells = row.cells()
         width = NARROW_NAME_WIDTH if self._narrow else NAME_WIDTH
         texts = [
-            Text(visible(cells[name], keep=""), justify="left" if i < 3 else "right", no_wrap=True)
-            for i, name in enumerate(columns)
+            Text(visible(cells[name], keep=""), justify=_side(name), no_wrap=True)
+            for name in columns
         ]
         texts[0].truncate(width, overflow="ellipsis", pad=True)
         return texts
@@ -246,7 +247,14 @@ class HistoryScreen(Screen[None]):
             self.dismiss()
 
 
+def _side(column: str) -> Literal["left", "right"]:
+    """Words begin together, numbers end together."""
+    return "left" if column in ("name", "when", "state") else "right"
+
+
 class RunTable(DataTable[Text]):
     """The table; its own keys keep out of the footer except for enter."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "open", key_display="enter")
+    ]

@@ -84,10 +84,10 @@ class PlaygroundScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i,enter", "prompt", "prompt", key_display="enter"),
         Binding("a", "again", "again"),
-        Binding("left_square_bracket", "temperature(-1)", "cooler"),
-        Binding("right_square_bracket", "temperature(1)", "hotter"),
-        Binding("left_curly_bracket", "top_k(-1)", "fewer tokens"),
-        Binding("right_curly_bracket", "top_k(1)", "more tokens"),
+        Binding("left_square_bracket", "temperature(-1)", "less daring", show=False),
+        Binding("right_square_bracket", "temperature(1)", "more daring", show=False),
+        Binding("left_curly_bracket", "top_k(-1)", "draw from fewer tokens", show=False),
+        Binding("right_curly_bracket", "top_k(1)", "draw from more tokens", show=False),
         Binding("minus", "length(-1)", "shorter", show=False),
         Binding("plus,equals_sign", "length(1)", "longer", show=False),
         Binding("y", "copy", "copy"),
@@ -122,7 +122,7 @@ class PlaygroundScreen(Screen[None]):
         )
         yield Static("", id="playground-problem", markup=False)
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Load the model in a thread."""
@@ -254,8 +254,8 @@ class PlaygroundScreen(Screen[None]):
         if recipe:
             top_k = str(recipe.top_k) if recipe.top_k else "all"
             line = (
-                f"temperature {recipe.temperature:g} [ ]   top-k {top_k} {{ }}   "
-                f"length {recipe.max_new_tokens:,} - +   seed {recipe.seed}"
+                f"[ temperature {recipe.temperature:g} ]   {{ top-k {top_k} }}   "
+                f"- length {recipe.max_new_tokens:,} +   seed {recipe.seed}"
             )
         self.query_one("#playground-recipe", Static).update(line)
 

@@ -90,7 +90,7 @@ class StatusLine(Static, can_focus=True):
 
     def show(self, view: View | None) -> None:
         """Draw this run, if there is something new; None hides the line."""
-        text = f"{status(view)} · v shows it" if view else ""
+        text = status(view) if view else ""
         if text != self._text:
             self._text = text
             self.set_class(bool(text), "-shown")

@@ -33,6 +33,8 @@ NANODECK = Theme(
     variables={
         "border": "#6f8fb3",
         "border-blurred": "#333d4c",
+        "button-color-foreground": "#12161c",
+        "button-focus-text-style": "bold",
         "block-cursor-background": "#2c3a4f",
         "block-cursor-foreground": "#f2f5f9",
         "block-cursor-text-style": "bold",
