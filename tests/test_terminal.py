@@ -37,11 +37,9 @@ RUNS = {
 
 
 class Seat:
-    """The app in a terminal of its own, and a person in front of it."""
+    """A program in a terminal of its own, the app for one, and a person in front of it."""
 
-    def __init__(self, folder: Path, values: dict[str, str] | None = None, **environ: str) -> None:
-        flags = [f"--{key}={value}" for key, value in (values or {}).items()]
-        command = [sys.executable, str(APP), "tiny", *flags, *(["--start"] if values else [])]
+    def __init__(self, folder: Path, arguments: list[str], **environ: str) -> None:
         state = {"TERM": "xterm-256color", "NANODECK_STATE_DIR": str(folder / "state")}
         self.folder = folder
         self.output = b""
@@ -55,7 +53,9 @@ class Seat:
                 os.chdir(folder)
                 os.close(self.master)
                 os.login_tty(self.slave)
-                os.execve(sys.executable, command, {**os.environ, **state, **environ})
+                os.execve(
+                    sys.executable, [sys.executable, *arguments], {**os.environ, **state, **environ}
+                )
             os._exit(99)
 
     def until(self, condition: Callable[[], Any], reading: bool = True) -> None:
@@ -132,8 +132,10 @@ def sit(tmp_path: Path) -> Iterator[Callable[..., Seat]]:
     """Opens seats, and clears them away."""
     seats: list[Seat] = []
 
-    def open_seat(values: dict[str, str] | None = None, **environ: str) -> Seat:
-        seats.append(Seat(tmp_path, values, **environ))
+    def open_seat(values: dict[str, str] | None = None, code: str = "", **environ: str) -> Seat:
+        flags = [f"--{key}={value}" for key, value in (values or {}).items()]
+        app = [str(APP), "tiny", *flags, *(["--start"] if values else [])]
+        seats.append(Seat(tmp_path, ["-c", code] if code else app, **environ))
         return seats[-1]
 
     yield open_seat
@@ -257,6 +259,36 @@ def test_a_terminal_that_goes_away_ends_the_run(sit: Sit) -> None:
     seat.until(seat.ended, reading=False)
 
     assert seat.events()[-1]["reason"] == "stopped"
+
+
+NATIVE = """
+import os, sys
+from pathlib import Path
+from tui.terminal import Terminal
+
+with Terminal(Path("first.log")) as terminal:
+    os.write(1, b"native one\\n")
+    terminal.redirect_native_output(Path("run/run.log"))
+    os.write(2, b"native two\\n")
+    os.system("echo of a child")
+    print("python", file=sys.stderr)
+    print("drawn", file=sys.__stderr__, flush=True)
+    terminal.redirect_native_output()
+    os.write(2, b"native three\\n")
+print("after", flush=True)
+"""
+
+
+def test_only_what_is_drawn_reaches_the_terminal(sit: Sit) -> None:
+    seat = sit(code=NATIVE, PYTHONPATH=str(APP.parent))
+    seat.until(seat.ended)
+    seat.shows("after")
+
+    assert b"drawn" in seat.output
+    assert not any(word in seat.output for word in (b"native", b"child", b"python"))
+    assert (seat.folder / "first.log").read_text() == "native one\nnative three\n"
+    assert (seat.folder / "run" / "run.log").read_text() == "native two\nof a child\npython\n"
+    assert termios.tcgetattr(seat.slave) == seat.modes
 
 
 class Stream(io.StringIO):

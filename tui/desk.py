@@ -9,13 +9,14 @@ from textual.message import Message
 from textual.widgets import Tab, Tabs
 
 PANES = ("presets", "settings", "run")
+NARROW = 100
+"""Columns below which there is one pane at a time."""
 
 
 class Desk(Container):
     """Its children are `#pane-presets`, `#pane-settings`, `#pane-run` and what all of them share.
 
-    The class `-presets`, `-settings` or `-run` says which one has the focus, so that a change of
-    the terminal's size is a matter of style alone.
+    The pane with the focus is the one that a small screen shows.
     """
 
     class Turned(Message):
@@ -25,6 +26,10 @@ class Desk(Container):
             super().__init__()
             self.pane = pane
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.pane = PANES[0]
+
     def compose(self) -> ComposeResult:
         """The tabs, which only a small screen shows."""
         yield Tabs(*(Tab(f"{n} {pane}", id=pane) for n, pane in enumerate(PANES, 1)))
@@ -32,13 +37,27 @@ class Desk(Container):
     def on_mount(self) -> None:
         """Tabs are for the mouse; keys go to the panes themselves."""
         self.query_one(Tabs).can_focus = False
-        self.show("presets")
+        self._arrange()
+
+    def on_resize(self) -> None:
+        """There may be room for three now, or no longer."""
+        self._arrange()
 
     def show(self, pane: str) -> None:
         """Make this the pane that a small screen shows."""
-        if not self.has_class(f"-{pane}"):
-            self.set_classes(f"-{pane}")
+        if pane != self.pane:
+            self.pane = pane
             self.query_one(Tabs).active = pane
+            self._arrange()
+
+    def _arrange(self) -> None:
+        # Not by a class on the desk: a change of class styles everything below it anew.
+        narrow = self.screen.size.width < NARROW
+        for pane in PANES:
+            self.query_one(f"#pane-{pane}").display = not narrow or pane == self.pane
+        for heading in self.query(".setup-heading"):
+            pane = heading.parent
+            heading.set_class(pane is not None and pane.id == f"pane-{self.pane}", "-here")
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane with the focus is the one to be shown."""
@@ -50,6 +69,6 @@ class Desk(Container):
     def _tab_activated(self, event: Tabs.TabActivated) -> None:
         event.stop()
         pane = event.tab.id
-        if pane is not None and not self.has_class(f"-{pane}"):
+        if pane is not None and pane != self.pane:
             self.show(pane)
             self.post_message(self.Turned(pane))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input
@@ -17,8 +20,20 @@ from tui.shelf import Entry
 from tui.still import Still
 
 
+class Heading(Still, can_focus=True):
+    """What is edited. With the focus here, on no field, letters act."""
+
+
 class Editor(Vertical):
     """Edits the draft of one entry."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "enter", "edit"),
+        Binding("down", "move(1)", "next field", show=False),
+        Binding("up", "move(-1)", "field before", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+    ]
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -27,7 +42,7 @@ class Editor(Vertical):
 
     def compose(self) -> ComposeResult:
         """A heading, the filter while it is used, the form, the explanation."""
-        yield Still("settings", id="settings-heading", classes="setup-heading")
+        yield Heading("settings", id="settings-heading", classes="setup-heading")
         yield Input(placeholder="part of a name", id="filter", compact=True, restrict=UNTYPABLE)
         yield Form(id="form")
         yield Explanation(id="explanation")
@@ -77,7 +92,7 @@ class Editor(Vertical):
             (visible(entry.name, keep=""), "$foreground"),
             (f"  * {count} changed" if count else "", "$accent"),
         )
-        self.query_one("#settings-heading", Still).put(heading)
+        self.query_one(Heading).put(heading)
         explanation = self.query_one(Explanation)
         match self._place:
             case Form.Attended(name=str() as name):
@@ -87,22 +102,44 @@ class Editor(Vertical):
             case _:
                 explanation.show_preset(entry)
 
+    # --- moving about
+
+    def rest(self) -> None:
+        """Focus no field."""
+        self.screen.set_focus(self.query_one(Heading))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In a field, enter is the field's own."""
+        return self.query_one(Heading).has_focus if action == "enter" else True
+
+    def action_enter(self) -> None:
+        """Go into the field where the person was last."""
+        self.form.enter()
+
+    def action_move(self, by: int) -> None:
+        """Go to the next field, or to the one before."""
+        self.form.move(by)
+
+    def action_page(self, by: int) -> None:
+        """Scroll by what is on screen."""
+        self.form.scroll_relative(y=by * self.form.size.height, animate=False)
+
     # --- the filter
 
     def open_filter(self) -> None:
         """Let the person narrow the form down to some settings."""
         self._filter.display = True
-        self.call_after_refresh(self._filter.focus)
+        self.screen.set_focus(self._filter)
 
     def leave(self) -> bool:
         """One step out: of the filter, or of a field. Whether there was such a step."""
-        focused = self.screen.focused
-        if self._filter.display and (focused is self._filter or focused is self.form):
+        focused, heading = self.screen.focused, self.query_one(Heading)
+        if self._filter.display and focused in (self._filter, heading):
             self._filter.value = ""
             self._filter.display = False
-        elif focused is None or focused is self.form or self.form not in focused.ancestors:
+        elif focused is None or focused is heading or self not in focused.ancestors:
             return False
-        self.form.focus()
+        self.rest()
         return True
 
     @on(Input.Changed, "#filter")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, on
-from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Collapsible, Input
@@ -53,19 +52,9 @@ class Group(Collapsible):
             self.title = title
 
 
-class Form(VerticalScroll, can_focus=True, inherit_bindings=False):
-    """Edits one `Draft`.
-
-    With the focus on the form itself, letters act; `enter` or an arrow goes into a field.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", "next field", show=False),
-        Binding("up", "move(-1)", "field before", show=False),
-        Binding("enter", "enter", "edit"),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-    ]
+class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """Edits one `Draft`. Fields and titles take the focus, the form itself does not: a change of
+    a container's focus styles everything in it anew."""
 
     class Changed(Message):
         """The draft is another one now."""
@@ -88,11 +77,12 @@ class Form(VerticalScroll, can_focus=True, inherit_bindings=False):
         self._unfolded: dict[Group, bool] = {}
         self._furnishing = asyncio.Lock()
 
-    async def fill(self) -> None:
+    async def fill(self, draft: Draft) -> None:
         """Make the rows of the main settings and the titles of the groups.
 
         Where all of them fit on the screen, nothing is folded.
         """
+        self.draft = draft
         from gpt.config import GROUPS
         from gpt.settings import settings
 
@@ -133,11 +123,11 @@ class Form(VerticalScroll, can_focus=True, inherit_bindings=False):
         for group in self.query(Group):
             if name in group.names:
                 await self._unfold(group)
-        self.fields[name].control.focus()
+        self.screen.set_focus(self.fields[name].control)
 
     # --- moving about
 
-    def action_move(self, by: int) -> None:
+    def move(self, by: int) -> None:
         """Focus the next field or title, or the one before."""
         places = [w for w in self.screen.focus_chain if self in w.ancestors]
         if not places:
@@ -145,43 +135,35 @@ class Form(VerticalScroll, can_focus=True, inherit_bindings=False):
         focused = self.screen.focused
         if focused in places:
             index = places.index(focused) + by
-            places[min(max(index, 0), len(places) - 1)].focus()
+            self.screen.set_focus(places[min(max(index, 0), len(places) - 1)])
         else:
-            self.action_enter()
+            self.enter()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In a field, enter is the field's own."""
-        return self.has_focus if action == "enter" else True
-
-    def action_enter(self) -> None:
+    def enter(self) -> None:
         """Go into the field where the person was, else into the first."""
         current = self._current
         target = current.control if isinstance(current, Field) else current
         if target is None or target not in self.screen.focus_chain:
             target = next((w for w in self.screen.focus_chain if self in w.ancestors), None)
         if target is not None:
-            target.focus()
+            self.screen.set_focus(target)
 
     def enter_first(self) -> None:
         """Go into the first field that is shown, if any."""
         shown = self.screen.focus_chain
         for field in self.query(Field):
             if field.control in shown:
-                field.control.focus()
+                self.screen.set_focus(field.control)
                 return
 
     def names_in(self, group: str) -> list[str]:
         """The settings that the group of this name folds away, in their order."""
         return [s.name for g in self.query(Group) if g.group == group for s in g.settings]
 
-    def action_page(self, by: int) -> None:
-        """Scroll by what is on screen."""
-        self.scroll_relative(y=by * self.size.height, animate=False)
-
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.action_move(1)
+        self.move(1)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Tell where the person is."""

@@ -107,13 +107,13 @@ def _first(view: View, phase: tuple[str, str], cursor: int | None, width: int) -
         reading: list[Run] = [("accent", f"reading step {cursor:,}"), ("muted", ", End goes back ")]
         right = [*right[:1], ("plain", "   "), *reading] if width >= 100 else reading
     room = width - _columns(right) - 4
-    name = cut(visible(view.name), room)
+    name = cut(visible(view.name, keep=""), room)
     left: list[Run] = [("strong", f" {name}")]
     if record.started is not None:
         started = record.started
         plural = "" if started.threads == 1 else "s"
         threads = f"{started.threads} thread{plural}, " if started.device == "cpu" else ""
-        device = f"  {visible(started.device)}, {threads}{visible(started.dtype)}"
+        device = f"  {visible(started.device, keep='')}, {threads}{visible(started.dtype, keep='')}"
         if cell_len(name) + len(device) <= room:
             left.append(("muted", device))
     gap = width - _columns([*left, *right])
@@ -168,5 +168,5 @@ def small_rows(view: View, phase: tuple[str, str], width: int) -> list[Row]:
     rows.append([(ROLES.get(word, "accent"), word), ("muted", f" {detail or time_of(view)}")])
     if best is not None:
         rows.append([("val", f"best val {numbers.fixed(best.val, 2)}")])
-    rows.append([("muted", visible(view.name))])
+    rows.append([("muted", visible(view.name, keep=""))])
     return rows

@@ -27,6 +27,9 @@ WORDS = {
     "temperature, top-k": "How daring the model writes, and among how many tokens it draws.",
 }
 
+NAMED = ("up", "down", "left", "right", "enter", "space", "tab", "backspace")
+"""Keys that go by their name, not by a sign."""
+
 
 class HelpScreen(ModalScreen[None]):
     """Keys and words, over the screen that they belong to."""
@@ -92,6 +95,7 @@ def keys(app: App[None], screen: Screen[object]) -> dict[str, list[tuple[str, st
 
 
 def spelt(binding: Binding) -> str:
-    """The key as it is written: q, ctrl+q, esc."""
+    """The key in letters: q, ctrl+q, esc, up."""
     modifiers, key = binding.parse_key()
-    return "+".join([*modifiers, {"escape": "esc", "enter": "enter"}.get(key) or format_key(key)])
+    name = "esc" if key == "escape" else key if key in NAMED else format_key(key)
+    return "+".join([*modifiers, name])

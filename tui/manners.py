@@ -12,7 +12,7 @@ from textual.filter import LineFilter
 from textual.theme import Theme
 
 from tui.terminal import Terminal, speaks_utf8
-from tui.theme import NANODECK, AsciiFilter, choose, remember
+from tui.theme import ANSI, NANODECK, AsciiFilter, choose, has_few_colors, remember
 
 TITLE_SECONDS = 2.0
 
@@ -36,7 +36,8 @@ class MannerlyApp(App[None]):
         ascii: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
+        # Textual decides now, before the theme is known, how it leaves colours out.
+        super().__init__(ansi_color=has_few_colors(os.environ) or None)
         self.terminal = terminal
         self.ascii = ascii or not speaks_utf8()
         self.clock = clock
@@ -44,6 +45,7 @@ class MannerlyApp(App[None]):
         self._titled_at = -TITLE_SECONDS
         self._ascii_filter = AsciiFilter()
         self.register_theme(NANODECK)
+        self.register_theme(ANSI)
         self.theme = self._known_theme = choose(os.environ, self.available_themes)
 
     def on_mount(self) -> None:

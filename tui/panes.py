@@ -134,9 +134,10 @@ class Log(ScrollPane):
 @lru_cache(2 * LOG_LINES)
 def log_rows(line: str, width: int) -> tuple[Row, ...]:
     """A line of the log in at most `width` columns."""
-    if line.startswith("iter "):
-        return ([("muted", line if len(line) <= width else line.rpartition(",")[0][:width])],)
-    kind = line.partition(":")[0]
+    text = visible(line)
+    if text.startswith("iter ") and "\n" not in text:
+        return ([("muted", text if len(text) <= width else text.rpartition(",")[0][:width])],)
+    kind = text.partition(":")[0]
     role = kind if kind in ("warning", "error") else "plain"
-    first, *more = wrap(visible(line), width - 2)
+    first, *more = wrap(text, width - 2)
     return ([(role, first)], *([(role, f"  {part}")] for part in more))

@@ -104,6 +104,8 @@ class Preflight:
         if self._task is not None:
             self._task.cancel()
         if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         self._task = self._process = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from textual.message import Message
 
-from gpt.record import Record, Written
+from gpt.record import SAMPLES, Record, Written
 from gpt.text import visible
 from tui.lines import Lines, Row, Run, app_of, wrap
 from tui.panes import ScrollPane
@@ -132,6 +132,8 @@ class Samples(ScrollPane):
     def rows_of(self, record: Record, width: int) -> list[Row]:
         rows: list[Row] = []
         newest = self.newest()
+        if len(self._blocks) > 2 * SAMPLES:
+            self._blocks.clear()
         for sample in record.samples:
             if newest is not None and sample is newest[0]:
                 return [*rows, *self._block(sample, width, newest[1])]

@@ -13,11 +13,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Button, OptionList
+from textual.widgets import Button, Input, OptionList
 
 from gpt.presets import Preset, PresetError
 from gpt.text import visible
-from tui.desk import PANES, Desk
+from tui.desk import NARROW, PANES, Desk
 from tui.draft import Verdict
 from tui.editor import Editor
 from tui.forecast import Forecast
@@ -36,7 +36,7 @@ from tui.still import Keys, Still
 if TYPE_CHECKING:
     from gpt.config import Config
 
-COLUMNS = [(0, "-narrow"), (100, "-wide"), (120, "-roomy"), (150, "-splendid")]
+COLUMNS = [(0, "-narrow"), (NARROW, "-wide"), (120, "-roomy"), (150, "-splendid")]
 ROWS = [(0, "-flat"), (13, "-low"), (20, "-middle"), (34, "-high")]
 LATER = ("gpt.settings", "gpt.corpus", "gpt.estimate", "gpt.nanogpt")
 """Imported after the first paint."""
@@ -118,9 +118,9 @@ class SetupScreen(Screen[None]):
     @work
     async def _furnish(self) -> None:
         await asyncio.to_thread(_import_later)
-        await self._editor.form.fill()
         for problem in self.entry.draft.lay_over(self._opening[1]):
             self._tell(problem)
+        await self._editor.form.fill(self.entry.draft)
         self.ready.set()
         self._open(self.entry)
 
@@ -184,7 +184,7 @@ class SetupScreen(Screen[None]):
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
         self.query_one(Desk).show("settings")
-        self.call_after_refresh(self._editor.form.action_enter)
+        self._editor.form.enter()
 
     def _open(self, entry: Entry) -> None:
         self.entry = entry
@@ -256,8 +256,13 @@ class SetupScreen(Screen[None]):
     def action_go(self, pane: str) -> None:
         """Show a pane and put the focus there, on no field, so that letters act."""
         self.query_one(Desk).show(pane)
-        targets = {"presets": PresetList, "settings": Form, "run": Forecast}
-        self.call_after_refresh(self.query_one(targets[pane]).focus)
+        match pane:
+            case "settings":
+                self._editor.rest()
+            case "run":
+                self.set_focus(self.query_one(Forecast))
+            case _:
+                self.set_focus(self._list)
 
     def action_filter(self) -> None:
         """Narrow the form down to some settings."""
@@ -295,6 +300,8 @@ class SetupScreen(Screen[None]):
         match action:
             case "leave":
                 return not self._list.has_focus
+            case "filter":
+                return not isinstance(self.focused, Input)
             case "reset":
                 return self.ready.is_set() and self._editor.form.current_is_changed
             case "reset_all":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Container, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +12,9 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from gpt.folders import state_folder
-
-ANSI = "ansi-dark"
-"""Textual's theme that uses the terminal's own sixteen colours and background."""
 
 NANODECK = Theme(
     name="nanodeck",
@@ -58,6 +56,22 @@ NANODECK = Theme(
 )
 
 
+_ANSI_DARK = BUILTIN_THEMES["ansi-dark"]
+ANSI = dataclasses.replace(
+    _ANSI_DARK,
+    name="nanodeck-ansi",
+    variables={
+        **_ANSI_DARK.variables,
+        "block-cursor-foreground": "ansi_default",
+        "block-cursor-background": "ansi_default",
+        "block-cursor-text-style": "reverse",
+        "button-focus-text-style": "bold reverse",
+        "border": "ansi_blue",
+    },
+)
+"""The terminal's own sixteen colours and background, or none; what is chosen is in reverse."""
+
+
 def has_few_colors(environ: Mapping[str, str]) -> bool:
     """Whether the terminal shows sixteen colours at most, or none are wanted."""
     if environ.get("NO_COLOR"):
@@ -71,7 +85,7 @@ def has_few_colors(environ: Mapping[str, str]) -> bool:
 def choose(environ: Mapping[str, str], available: Container[str]) -> str:
     """The theme to start with: what the terminal needs, else what is remembered, else ours."""
     if has_few_colors(environ):
-        return ANSI
+        return ANSI.name
     remembered = recall() or ""
     return remembered if remembered in available else NANODECK.name
 
@@ -130,11 +144,11 @@ def _nearest(char: str) -> str:
 _STAND_INS = {
     stand_in: ascii
     for ascii, stand_ins in {
-        "-": "─━┄┅┈┉╌╍═╴╶╸╺╼╾–—−‐‑",
+        "-": "─━┄┅┈┉╌╍═╴╶╸╺╼╾–—−‐‑·",
         "|": "│┃┆┇┊┋╎╏║╵╷╹╻╽╿▏▎▍▌▐▕",
         "_": "▁▂▃",
         " ": "░\u00a0",
-        ".": "…·•",
+        ".": "…•",
         "*": "★☆◆◇●○◉✓✔",
         ">": "▶▸►→›»❯",
         "<": "◀◂◄←‹«❮",
