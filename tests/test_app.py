@@ -23,7 +23,6 @@ from gpt.errors import Refused
 from gpt.events import Eval, Event, Finished, Phase, Saved, Started, Step
 from gpt.record import Record
 from gpt.runs import Journal, Run
-from gpt.settings import make_config
 from tui import messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
@@ -32,7 +31,7 @@ from tui.help import HelpScreen
 from tui.history import HistoryScreen
 from tui.playground import PlaygroundScreen
 from tui.run import RunScreen
-from tui.session import Trainer, gpt_train
+from tui.session import Trainer
 from tui.setup import SetupScreen
 from tui.status import StatusLine, status, title
 from tui.view import View
@@ -142,6 +141,10 @@ def shown(app: Nanodeck) -> list[type]:
     return [type(screen) for screen in app.screen_stack]
 
 
+def palette(app: Nanodeck) -> list[str]:
+    return [command.title for command in app.get_system_commands(app.screen)]
+
+
 def notes(app: Nanodeck) -> str:
     return "\n".join(note.message for note in app._notifications)
 
@@ -182,8 +185,10 @@ async def test_start_trains_what_the_options_say(make: Make) -> None:
 async def test_training_goes_on_while_other_screens_show_its_line(make: Make) -> None:
     app = make()
     async with app.run_test() as pilot:
+        assert palette(app) == ["Train", "Runs", "Theme", "Help", "Quit"]
         await begin(pilot, app)
         assert shown(app) == [SetupScreen, RunScreen]
+        assert palette(app) == ["Setup", "Run", "Runs", "Theme", "Help", "Quit"]
 
         await pilot.press("escape")
         await until(pilot, lambda: app.screen.query_one(StatusLine).display)
@@ -243,6 +248,10 @@ async def test_after_one_run_another_can_begin(make: Make, script: Script) -> No
         assert shown(app)[-1] is RunScreen
         assert app.screen.view is app.session.view
 
+        # And the form can be opened on a run's settings
+        app.post_message(messages.Edit({"max_iters": 7}, "tiny", "change"))
+        await until(pilot, lambda: shown(app) == [SetupScreen])
+
 
 async def test_what_is_refused_leads_back_to_the_form_with_the_reason(
     make: Make, script: Script
@@ -260,14 +269,6 @@ async def test_what_is_refused_leads_back_to_the_form_with_the_reason(
         assert shown(app) == [SetupScreen]
         assert "[red]there is no text␛[2J at nowhere.txt" in notes(app)
         assert app.is_running
-
-
-async def test_edit_leads_to_the_form(make: Make) -> None:
-    app = make()
-    async with app.run_test() as pilot:
-        await begin(pilot, app)
-        app.post_message(messages.Edit({"max_iters": 7}, "tiny", "change"))
-        await until(pilot, lambda: shown(app) == [SetupScreen])
 
 
 # --- past runs
@@ -313,10 +314,10 @@ async def test_a_broken_run_is_told_of(make: Make, tmp_path: Path) -> None:
         assert shown(app) == [SetupScreen]
 
 
-async def test_prompt_opens_the_playground(make: Make) -> None:
+async def test_prompt_opens_the_playground(make: Make, tmp_path: Path) -> None:
     app = make()
     async with app.run_test() as pilot:
-        app.post_message(messages.Prompt(past_run("small")))
+        app.post_message(messages.Prompt(tmp_path / "nowhere"))
         await until(pilot, lambda: shown(app) == [SetupScreen, PlaygroundScreen])
 
 
@@ -352,16 +353,6 @@ async def test_leaving_a_run_is_asked_about_once(make: Make) -> None:
         await until(pilot, lambda: not app.is_running)
     assert app.exit_code == 0
     assert app.session.view.record.finished.reason == "stopped"
-
-
-async def test_ctrl_c_twice_stops_and_saves(make: Make) -> None:
-    app = make()
-    async with app.run_test() as pilot:
-        await begin(pilot, app)
-        await pilot.press("ctrl+c", "ctrl+c")
-        await until(pilot, lambda: not app.is_running)
-    assert app.exit_code == 0
-    assert app.session.over
 
 
 async def test_ctrl_c_thrice_leaves_a_run_that_does_not_stop(make: Make, script: Script) -> None:
@@ -402,23 +393,15 @@ async def test_a_run_that_does_not_stop_is_left_after_five_seconds(
     assert farewell(app.session.view)[0].startswith("tiny: Left before it had stopped at step 50")
 
 
-async def test_a_signal_stops_the_run_and_tells_by_the_exit_code(make: Make) -> None:
-    app = make()
-    async with app.run_test() as pilot:
-        await begin(pilot, app)
-        threading.Thread(target=app.obey, args=(15,)).start()
-        await until(pilot, lambda: not app.is_running)
-    assert app.exit_code == 143
-    assert app.session.view.record.finished.reason == "stopped"
-
-
 async def test_a_run_that_ends_while_the_dialog_asks_is_not_asked_about(
     make: Make, script: Script
 ) -> None:
     app = make()
     async with app.run_test() as pilot:
         await begin(pilot, app)
-        await pilot.press("q")
+        app.push_screen(QuitDialog(app.session.view))
+        app.tick()  # before the dialog is there
+        await pilot.pause()
         script.end(Finished(reason="done"))
         question = app.screen.query_one("#quit-question", Static)
         await until(pilot, lambda: "has ended" in str(question.content))
@@ -465,32 +448,6 @@ async def test_a_fault_of_the_app_ends_the_run_and_is_told_in_words(
     assert app.exit_code == 1
     assert app.fault == "KeyError: 'help'"
     assert app.session.view.record.finished.reason == "stopped"
-
-
-async def test_a_real_run_is_stopped_and_saved_on_leaving(make: Make) -> None:
-    app = make(train=gpt_train)
-    settings = {
-        "dataset": "shakespeare_char", "batch_size": 4, "block_size": 16, "n_layer": 1,
-        "gradient_accumulation_steps": 1, "n_head": 2, "n_embd": 16, "eval_iters": 1,
-        "sample_interval": -1, "device": "cpu", "threads": 1,
-    }  # fmt: skip
-    async with app.run_test() as pilot:
-        app.post_message(messages.Train(make_config(settings), "small"))
-        await until(pilot, lambda: app.session and len(app.session.view.record.curve) > 3)
-        await pilot.press("q", "s")
-        await until(pilot, lambda: not app.is_running)
-    app.end_session()
-
-    run = app.session.view.run
-    assert run.record().finished.reason == "stopped"
-    assert (run.checkpoints / f"step-{run.record().step:06}").is_dir()
-    words = farewell(app.session.view)
-    assert words[1] == f"runs/{run.name}/"
-    assert words[2:] == [
-        f"  python app.py sample {run.name}",
-        f"  python app.py eval {run.name}",
-        "  python app.py",
-    ]
 
 
 # --- manners
@@ -570,22 +527,12 @@ async def test_help_tells_the_keys_of_this_screen(make: Make) -> None:
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.query_one("#help-text", Static).content)
         assert re.search(r"^  t f5 +train$", text, re.MULTILINE)
-        assert re.search(r"^  q ctrl\+q ctrl\+c +quit$", text, re.MULTILINE)
+        assert re.search(r"^  q ctrl\+c ctrl\+q +quit$", text, re.MULTILINE)
         assert "perplexity" in text
 
         await pilot.press("escape")
         await pilot.pause()
         assert shown(app) == [SetupScreen]
-
-
-async def test_the_palette_offers_what_the_app_does(make: Make) -> None:
-    app = make()
-    async with app.run_test() as pilot:
-        names = [command.title for command in app.get_system_commands(app.screen)]
-        assert names == ["Train", "Runs", "Theme", "Help", "Quit"]
-        await begin(pilot, app)
-        names = [command.title for command in app.get_system_commands(app.screen)]
-        assert names == ["Setup", "Run", "Runs", "Theme", "Help", "Quit"]
 
 
 @pytest.mark.parametrize(

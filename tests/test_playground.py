@@ -132,40 +132,45 @@ async def test_a_character_that_the_model_never_saw_is_told_beside_the_field(
         assert app.words("#playground-problem") == ""
 
 
-async def test_esc_stops_then_leaves(trained: Path) -> None:
+async def begin_a_long_text(pilot: Pilot[None], app: Host) -> None:
+    """Begin a text that would take minutes, and wait for its first words."""
+    app.playground._change(max_new_tokens=10**6)
+    app.playground.query_one(Input).value = "A"
+    app.playground.query_one(Input).focus()
+    await pilot.press("enter")
+    await until(pilot, lambda: app.playground.writing and app.written[-1].text)
+
+
+async def test_esc_stops_then_leaves_and_leaving_stops(trained: Path) -> None:
     app = Host(trained)
     async with app.run_test(size=(80, 24)) as pilot:
         await loaded(pilot)
-        # Given a text that would take minutes
-        app.playground._change(max_new_tokens=10**6)
-        app.playground.query_one(Input).value = "A"
-        await pilot.press("enter")
-        await until(pilot, lambda: app.written and app.written[0].text)
+        await begin_a_long_text(pilot, app)
 
-        # When esc is pressed, then it stops, and says so
+        # When esc is pressed, then the text ends, and says so, and the screen stays
         await pilot.press("escape")
         await until(pilot, lambda: app.playground.writing is None)
         assert "(stopped)" in str(app.written[0].content)
         assert app.screen is app.playground
 
-        # When it is pressed again, then the screen is left
-        await pilot.press("escape")
-        await pilot.pause()
-        assert app.screen is not app.playground
+        # When the screen is left in another way, then the text under way ends
+        await begin_a_long_text(pilot, app)
+        writing = app.playground.writing
+        assert writing is not None
+        await app.pop_screen()
+        assert writing.wait(20.0)
 
 
-async def test_leaving_the_app_ends_the_text(trained: Path) -> None:
+async def test_without_a_text_under_way_esc_leaves(trained: Path) -> None:
     app = Host(trained)
     async with app.run_test(size=(80, 24)) as pilot:
         await loaded(pilot)
-        app.playground._change(max_new_tokens=10**6)
-        app.playground.query_one(Input).value = "A"
-        await pilot.press("enter")
-        await until(pilot, lambda: app.written and app.written[0].text)
-        writing = app.playground.writing
-        assert writing is not None
-
-    assert writing.wait(20.0)
+        await pilot.press("escape")
+        assert app.screen is app.playground
+        assert not isinstance(app.focused, Input)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is not app.playground
 
 
 async def test_keys_outside_the_field_change_how_it_is_drawn(trained: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -172,7 +173,7 @@ def by_signal(number: int) -> Callable[[Seat], int]:
 WAYS = [quit_by_key, quit_by_ctrl_c, *map(by_signal, terminal.SIGNALS)]
 
 
-def end_in_phase(sit: Sit, phase: str, way: Callable[[Seat], int]) -> None:
+def end_in_phase(sit: Sit, phase: str, way: Callable[[Seat], int]) -> Seat:
     # Given a run in some phase
     seat = sit(RUNS[phase])
     seat.reach(phase)
@@ -185,15 +186,26 @@ def end_in_phase(sit: Sit, phase: str, way: Callable[[Seat], int]) -> None:
     assert seat.code == code, seat.output[-1000:]
     seat.came_back()
     events = seat.events()
-    if phase == "preparing" and not events:
-        return
-    assert events[-1]["event"] == "finished"
-    assert events[-1]["reason"] == "stopped"
+    if phase != "preparing" or events:
+        assert events[-1]["event"] == "finished"
+        assert events[-1]["reason"] == "stopped"
     assert b"Stopped at step" in seat.output
+    return seat
 
 
 def test_a_signal_in_training_saves_the_run_and_the_terminal(sit: Sit) -> None:
-    end_in_phase(sit, "training", by_signal(signal.SIGTERM))
+    seat = end_in_phase(sit, "training", by_signal(signal.SIGTERM))
+
+    # And the shell shows what can be done with the run
+    (run,) = (seat.folder / "runs").iterdir()
+    assert list((run / "checkpoints").iterdir())
+    shown = seat.output.decode().splitlines()[-4:]
+    assert shown[0].endswith(f"runs/{run.name}/")
+    assert [line.strip() for line in shown[1:]] == [
+        f"python app.py sample {run.name}",
+        f"python app.py eval {run.name}",
+        "python app.py",
+    ]
 
 
 @pytest.mark.slow
@@ -228,6 +240,23 @@ def test_even_a_killed_app_gives_the_terminal_back(sit: Sit) -> None:
     seat.shows("?1049l")
     seat.until(lambda: termios.tcgetattr(seat.slave) == seat.modes)
     seat.came_back()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_run_that_cannot_stop_is_left(sit: Sit) -> None:
+    # Given a run that compiles, which cannot be interrupted
+    seat = sit({**QUICK, "compile": "True"})
+    seat.until(lambda: seat.has("phase", "compiling"))
+
+    # When it is stopped
+    code = quit_by_key(seat)
+    seat.until(seat.ended)
+
+    # Then the app has left all the same, and says so
+    assert seat.code == code
+    seat.came_back()
+    assert b"Left before it had stopped" in seat.output
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from tui.past import open_view, reference
 from tui.session import Session, Trainer, gpt_train, import_trainer
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
-from tui.terminal import STOP_SECONDS, Terminal, signals
+from tui.terminal import Terminal, signals
 from tui.view import View
 
 TICK_SECONDS = 0.25
@@ -71,8 +71,6 @@ def say_goodbye(app: Nanodeck, log: Path) -> None:
     if app.fault and not app.signalled:
         print(f"Nanodeck failed: {app.fault}. The details are in {log}.", file=sys.stderr)
     if session and session.refused is None:
-        if not session.over:
-            print(f"The run did not stop within {STOP_SECONDS:.0f} seconds; the app left it.")
         print(*farewell(session.view), sep="\n")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Container
-from textual.message import Message
+from textual.containers import Container, Vertical
 from textual.widgets import Tab, Tabs
 
 PANES = ("presets", "settings", "run")
@@ -13,18 +12,18 @@ NARROW = 100
 """Columns below which there is one pane at a time."""
 
 
+class Pane(Vertical):
+    """One of the three."""
+
+    def rest(self) -> None:
+        """Put the focus here, on no field, so that letters act."""
+        raise NotImplementedError
+
+
 class Desk(Container):
-    """Its children are `#pane-presets`, `#pane-settings`, `#pane-run` and what all of them share.
-
-    The pane with the focus is the one that a small screen shows.
+    """Its children are the panes `#pane-presets`, `#pane-settings`, `#pane-run`, and what all of
+    them share. The pane with the focus is the one that a small screen shows.
     """
-
-    class Turned(Message):
-        """A person chose a tab."""
-
-        def __init__(self, pane: str) -> None:
-            super().__init__()
-            self.pane = pane
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -42,6 +41,11 @@ class Desk(Container):
     def on_resize(self) -> None:
         """There may be room for three now, or no longer."""
         self._arrange()
+
+    def go(self, pane: str) -> None:
+        """Show a pane and put the focus there."""
+        self.show(pane)
+        self.query_one(f"#pane-{pane}", Pane).rest()
 
     def show(self, pane: str) -> None:
         """Make this the pane that a small screen shows."""
@@ -70,5 +74,4 @@ class Desk(Container):
         event.stop()
         pane = event.tab.id
         if pane is not None and pane != self.pane:
-            self.show(pane)
-            self.post_message(self.Turned(pane))
+            self.go(pane)

@@ -46,7 +46,7 @@ class QuitDialog(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Draw what is so now."""
-        self.refresh_view()
+        self._draw()
 
     def show_stopping(self) -> None:
         """From now on say that the run is being stopped."""
@@ -54,7 +54,11 @@ class QuitDialog(ModalScreen[None]):
         self.refresh_view()
 
     def refresh_view(self) -> None:
-        """Draw the run as it stands; the App calls this on its tick."""
+        """Draw the run as it stands; the App calls this on its tick, perhaps too early."""
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
         over = self.view.record.finished is not None
         if self.stopping:
             question = "Stopping and saving ..."

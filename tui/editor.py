@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input
 
 from gpt.text import visible
+from tui.desk import Pane
 from tui.draft import Verdict
 from tui.explanation import Explanation
 from tui.field import UNTYPABLE
@@ -24,7 +24,7 @@ class Heading(Still, can_focus=True):
     """What is edited. With the focus here, on no field, letters act."""
 
 
-class Editor(Vertical):
+class Editor(Pane):
     """Edits the draft of one entry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -16,6 +16,7 @@ from textual.content import Content
 from gpt.folders import cache_folder
 from gpt.text import visible
 from tui import numbers
+from tui.desk import Pane
 from tui.lines import app_of
 from tui.still import Still
 
@@ -125,8 +126,21 @@ def millions(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count < 1e9 else f"{count / 1e9:.2f} G"
 
 
-class Forecast(VerticalScroll, can_focus=True):
+class RunPane(Pane):
     """The right side of the setup screen."""
+
+    def compose(self) -> ComposeResult:
+        """A heading and the forecast."""
+        yield Still("the run", classes="setup-heading")
+        yield Forecast(id="forecast")
+
+    def rest(self) -> None:
+        """Focus the forecast."""
+        self.screen.set_focus(self.query_one(Forecast))
+
+
+class Forecast(VerticalScroll, can_focus=True):
+    """Figures, and nanoGPT's command for the same run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy", "copy the command")]
 

@@ -103,19 +103,18 @@ class Preflight:
         """End the measuring program at once; `start` goes on."""
         if self._task is not None:
             self._task.cancel()
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        self._task = self._process = None
+        self._task = None
+        self._kill()
 
     async def close(self) -> None:
         """Stop, and see the measuring program gone."""
-        process = self._process
+        task, process = self._task, self._process
         self.stop()
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
         if process is not None:
-            await process.wait()
+            with contextlib.suppress(ConnectionError):
+                await process.communicate()  # which also sees its pipes closed
 
     async def _work(self) -> None:
         while True:
@@ -125,10 +124,10 @@ class Preflight:
                 await self._asked.wait()
                 continue
             outcome = await self._measure(request)
-            if isinstance(outcome, str):
-                self._others.clear()
-            else:
+            if not isinstance(outcome, str):
                 self._kept.put(request, outcome)
+            elif self._process is None:
+                self._others.clear()  # the program does not work: do not start it for each
             self.show(request, outcome)
 
     def _next(self) -> Request | None:
@@ -142,19 +141,27 @@ class Preflight:
         return None
 
     async def _measure(self, request: Request) -> Timing | str:
+        answer = b""
         try:
             process = await self._running()
-            if process.stdin is None or process.stdout is None:
-                return "the measuring program cannot be spoken to"
-            process.stdin.write(request.line.encode() + b"\n")
-            answer = await asyncio.wait_for(process.stdout.readline(), ANSWER_SECONDS)
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
-            self._process = None
-            return f"the measuring program does not work: {error or 'no answer'}"
+            if process.stdin is not None and process.stdout is not None:
+                process.stdin.write(request.line.encode() + b"\n")
+                answer = await asyncio.wait_for(process.stdout.readline(), ANSWER_SECONDS)
+        except (OSError, ValueError) as error:  # a timeout is an OSError
+            self._kill()
+            return f"the measuring program does not work: {str(error) or 'no answer'}"
         if not answer:
-            self._process = None
+            self._kill()
             return "the measuring program ended without an answer"
         return _read(answer)
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

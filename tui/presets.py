@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from gpt.text import visible
+from tui.desk import Pane
 from tui.lines import cut, wrap
 from tui.shelf import Entry, Shelf
 from tui.still import Still
 
 
-class PresetsPane(Vertical):
+class PresetsPane(Pane):
     """The left side of the setup screen: the list, and the presets that cannot be read."""
 
     def compose(self) -> ComposeResult:
@@ -26,6 +26,10 @@ class PresetsPane(Vertical):
         yield Still("presets", classes="setup-heading")
         yield PresetList(id="presets-list")
         yield Still(id="presets-problems")
+
+    def rest(self) -> None:
+        """Focus the list."""
+        self.screen.set_focus(self.list)
 
     @property
     def list(self) -> PresetList:

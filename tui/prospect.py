@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 0.4
 """After the last edit, before it is measured."""
-WHILE_TRAINING = "measured when the run is over"
+WHILE_TRAINING = "known after the run"
 
 
 def has_gpu() -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Button, Input, OptionList
 
@@ -20,7 +19,7 @@ from gpt.text import visible
 from tui.desk import NARROW, PANES, Desk
 from tui.draft import Verdict
 from tui.editor import Editor
-from tui.forecast import Forecast
+from tui.forecast import Forecast, RunPane
 from tui.form import Form
 from tui.lines import app_of
 from tui.messages import OpenRuns, Train
@@ -88,9 +87,7 @@ class SetupScreen(Screen[None]):
         with Desk(id="desk"):
             yield PresetsPane(id="pane-presets")
             yield Editor(id="pane-settings")
-            with Vertical(id="pane-run"):
-                yield Still("the run", classes="setup-heading")
-                yield Forecast(id="forecast")
+            yield RunPane(id="pane-run")
             yield Start(id="start")
         yield StatusLine()
         yield Keys()
@@ -148,7 +145,7 @@ class SetupScreen(Screen[None]):
         """
         await self.ready.wait()
         self._open(self.shelf.lay_over(values, name, longer=intent == "longer"))
-        self.query_one(Desk).show("settings")
+        self._desk.show("settings")
         await self._editor.form.go_to("max_iters" if intent == "longer" else "dataset")
 
     def stop_measuring(self) -> None:
@@ -183,7 +180,7 @@ class SetupScreen(Screen[None]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
-        self.query_one(Desk).show("settings")
+        self._desk.show("settings")
         self._editor.form.enter()
 
     def _open(self, entry: Entry) -> None:
@@ -230,7 +227,7 @@ class SetupScreen(Screen[None]):
         if self.verdict.config is None:
             self._tell(self.verdict.reason or "")
             for name in list(self.verdict.errors)[:1]:
-                self.query_one(Desk).show("settings")
+                self._desk.show("settings")
                 await self._editor.form.go_to(name)
         return self.verdict.config
 
@@ -254,19 +251,12 @@ class SetupScreen(Screen[None]):
             self.action_go("presets")
 
     def action_go(self, pane: str) -> None:
-        """Show a pane and put the focus there, on no field, so that letters act."""
-        self.query_one(Desk).show(pane)
-        match pane:
-            case "settings":
-                self._editor.rest()
-            case "run":
-                self.set_focus(self.query_one(Forecast))
-            case _:
-                self.set_focus(self._list)
+        """Show a pane and put the focus there."""
+        self._desk.go(pane)
 
     def action_filter(self) -> None:
         """Narrow the form down to some settings."""
-        self.query_one(Desk).show("settings")
+        self._desk.show("settings")
         self._editor.open_filter()
 
     def action_reset(self) -> None:
@@ -316,9 +306,9 @@ class SetupScreen(Screen[None]):
         if event.widget is self._list:
             self._editor.explain_entry()
 
-    @on(Desk.Turned)
-    def _turned(self, event: Desk.Turned) -> None:
-        self.action_go(event.pane)
+    @property
+    def _desk(self) -> Desk:
+        return self.query_one(Desk)
 
     @property
     def _list(self) -> PresetList:
