@@ -39,16 +39,20 @@ class Seat:
 
     def __init__(self, folder: Path, *words: str) -> None:
         self.output = bytearray()
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
         self.started = time.perf_counter()
-        self.pid, self.master = pty.fork()
+        self.pid = os.fork()
         if self.pid == 0:
+            os.close(self.master)
+            os.login_tty(slave)
             os.chdir(folder)
             environment = {
                 **os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor",
                 "NANODECK_STATE_DIR": str(folder / "state"),
             }  # fmt: skip
             os.execve(sys.executable, [sys.executable, str(APP), *words], environment)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        os.close(slave)
 
     def until(self, text: str, start: int = 0, seconds: float = 300.0) -> float:
         """Read until the text is drawn; when that was."""

@@ -145,6 +145,12 @@ def palette(app: Nanodeck) -> list[str]:
     return [command.title for command in app.get_system_commands(app.screen)]
 
 
+def status_line(app: Nanodeck) -> str:
+    """The line about the run on the screen on top, if there is one."""
+    lines = [line for line in app.screen.query(StatusLine) if line.display]
+    return str(lines[0].content) if lines else ""
+
+
 def notes(app: Nanodeck) -> str:
     return "\n".join(note.message for note in app._notifications)
 
@@ -183,7 +189,7 @@ async def test_start_trains_what_the_options_say(make: Make) -> None:
 
 
 async def test_training_goes_on_while_other_screens_show_its_line(make: Make) -> None:
-    app = make()
+    app = make(form=True)
     async with app.run_test() as pilot:
         assert palette(app) == ["Train", "Runs", "Theme", "Help", "Quit"]
         await begin(pilot, app)
@@ -191,14 +197,13 @@ async def test_training_goes_on_while_other_screens_show_its_line(make: Make) ->
         assert palette(app) == ["Setup", "Run", "Runs", "Theme", "Help", "Quit"]
 
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen.query_one(StatusLine).display)
-        line = str(app.screen.query_one(StatusLine).content)
+        await until(pilot, lambda: status_line(app))
         assert shown(app) == [SetupScreen]
-        assert "tiny · training · step 50 of 200 · 25 % · loss 2.500" in line
+        assert "tiny · training · step 50 of 200 · 25 % · loss 2.500" in status_line(app)
 
         await pilot.press("r")
         await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen])
-        await until(pilot, lambda: app.screen.query_one(StatusLine).display)
+        await until(pilot, lambda: status_line(app))
 
         # v leads back to the run, and is offered only elsewhere
         assert app.check_action("show_run", ())
@@ -208,12 +213,12 @@ async def test_training_goes_on_while_other_screens_show_its_line(make: Make) ->
 
 
 async def test_the_status_line_takes_enter_and_clicks(make: Make) -> None:
-    app = make()
+    app = make(form=True)
     async with app.run_test() as pilot:
         await begin(pilot, app)
         for way in ("enter", "click"):
             await pilot.press("escape")
-            await until(pilot, lambda: app.screen.query_one(StatusLine).display)
+            await until(pilot, lambda: status_line(app))
             if way == "enter":
                 app.screen.query_one(StatusLine).focus()
                 await pilot.press("enter")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -33,7 +33,7 @@ NEVER_ANSWERS = (sys.executable, "-c", "import time; time.sleep(600)")
 class Deck(App[None]):
     """The screen alone, and what it asked of the App."""
 
-    CSS_PATH: ClassVar = ["../tui/app.tcss", "../tui/setup.tcss"]
+    CSS_PATH = "../tui/nanodeck.tcss"
 
     def __init__(self, setup: SetupScreen) -> None:
         super().__init__()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
-import pty
 import select
 import shutil
 import signal
 import struct
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +19,10 @@ from typing import Any
 import pytest
 
 from tui import terminal
+
+fcntl = pytest.importorskip("fcntl", reason="a pseudo-terminal needs a Unix")
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
 
 APP = Path(__file__).parent.parent / "app.py"
 WAIT = 60.0
@@ -133,9 +134,12 @@ def sit(tmp_path: Path) -> Iterator[Callable[..., Seat]]:
     """Opens seats, and clears them away."""
     seats: list[Seat] = []
 
-    def open_seat(values: dict[str, str] | None = None, code: str = "", **environ: str) -> Seat:
-        flags = [f"--{key}={value}" for key, value in (values or {}).items()]
-        app = [str(APP), "tiny", *flags, *(["--start"] if values else [])]
+    def open_seat(
+        values: dict[str, str] | None = None, *flags: str, code: str = "", **environ: str
+    ) -> Seat:
+        settings = [f"--{key}={value}" for key, value in (values or {}).items()]
+        start = ["--start"] if values else []
+        app = [str(APP), "tiny", *settings, *start, *flags]
         seats.append(Seat(tmp_path, ["-c", code] if code else app, **environ))
         return seats[-1]
 
@@ -225,6 +229,18 @@ def test_without_a_run_q_leaves_at_once(sit: Sit) -> None:
     assert seat.code == 0
     seat.came_back()
     assert list(seat.folder.glob("runs")) == []
+
+
+def test_in_a_plain_locale_and_without_the_mouse(sit: Sit) -> None:
+    seat = sit({}, "--no-mouse", LC_ALL="C")
+    seat.shows("shakespeare_char")
+    seat.press("q")
+    seat.until(seat.ended)
+
+    assert seat.code == 0
+    assert seat.output.isascii()
+    assert b"\x1b[?1000h" not in seat.output
+    assert termios.tcgetattr(seat.slave) == seat.modes
 
 
 def test_even_a_killed_app_gives_the_terminal_back(sit: Sit) -> None:

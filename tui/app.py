@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -57,7 +58,7 @@ def main(options: Options) -> int:
         with signals(terminal, app.obey):
             app.run(mouse=options.mouse)
             app.end_session()
-    say_goodbye(app, terminal.log)
+    say_goodbye(app, terminal.target)
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         # A run that does not stop, or an import under way, would hold the process here.
         sys.stdout.flush()
@@ -65,11 +66,12 @@ def main(options: Options) -> int:
     return app.exit_code
 
 
-def say_goodbye(app: Nanodeck, log: Path) -> None:
+def say_goodbye(app: Nanodeck, log: Path | None) -> None:
     """Leave in the shell how the run ended, what to do with it, and what went wrong, if so."""
     session = app.session
     if app.fault and not app.signalled:
-        print(f"Nanodeck failed: {app.fault}. The details are in {log}.", file=sys.stderr)
+        details = f" The details are in {log}." if log else ""
+        print(visible(f"Nanodeck failed: {app.fault}.{details}"), file=sys.stderr)
     if session and session.refused is None:
         print(*farewell(session.view), sep="\n")
 
@@ -87,7 +89,7 @@ class Nanodeck(LeavingApp):
 
     TITLE = "Nanodeck"
     # The first screen's own style is not loaded by Textual.
-    CSS_PATH = ["app.tcss", "setup.tcss"]  # noqa: RUF012 - declared by Textual
+    CSS_PATH = "nanodeck.tcss"
     COMMAND_PALETTE_BINDING = "colon"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "show_run", "show the run"),
@@ -124,7 +126,7 @@ class Nanodeck(LeavingApp):
         if self.options.start:
             self.call_after_refresh(self._setup.press_train)
         if self.terminal:
-            self.set_timer(IMPORT_SECONDS, import_trainer)
+            self.set_timer(IMPORT_SECONDS, _finish_starting)
 
     # --- the tick
 
@@ -288,3 +290,8 @@ class Nanodeck(LeavingApp):
 
     def _tell(self, words: str, seconds: float = 10) -> None:
         self.notify(visible(words), severity="warning", timeout=seconds, markup=False)
+
+
+def _finish_starting() -> None:
+    gc.enable()
+    import_trainer()

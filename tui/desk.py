@@ -5,7 +5,10 @@ from __future__ import annotations
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
+from textual.widget import Widget
 from textual.widgets import Tab, Tabs
+
+from tui.lines import app_of
 
 PANES = ("presets", "settings", "run")
 NARROW = 100
@@ -33,6 +36,12 @@ class Desk(Container):
         """The tabs, which only a small screen shows."""
         yield Tabs(*(Tab(f"{n} {pane}", id=pane) for n, pane in enumerate(PANES, 1)))
 
+    async def furnish(self, *parts: Widget) -> None:
+        """Put the other panes in, and what all of them share."""
+        with app_of(self).batch_update():
+            await self.mount(*parts)
+            self._arrange()
+
     def on_mount(self) -> None:
         """Tabs are for the mouse; keys go to the panes themselves."""
         self.query_one(Tabs).can_focus = False
@@ -58,16 +67,16 @@ class Desk(Container):
         # Not by a class on the desk: a change of class styles everything below it anew.
         narrow = self.screen.size.width < NARROW
         for pane in PANES:
-            self.query_one(f"#pane-{pane}").display = not narrow or pane == self.pane
+            self.query(f"#pane-{pane}").set(display=not narrow or pane == self.pane)
         for heading in self.query(".setup-heading"):
             pane = heading.parent
             heading.set_class(pane is not None and pane.id == f"pane-{self.pane}", "-here")
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane with the focus is the one to be shown."""
-        for pane in PANES:
-            if self.query_one(f"#pane-{pane}") in event.widget.ancestors:
-                self.show(pane)
+        for widget in event.widget.ancestors:
+            if isinstance(widget, Pane) and widget.id is not None:
+                self.show(widget.id.removeprefix("pane-"))
 
     @on(Tabs.TabActivated)
     def _tab_activated(self, event: Tabs.TabActivated) -> None:

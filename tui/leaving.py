@@ -6,7 +6,6 @@ from textual import on
 from textual.actions import SkipAction
 from textual.widgets import Input, TextArea
 
-from gpt.text import visible
 from tui import messages
 from tui.dialogs import QuitDialog, StopAndSave
 from tui.manners import MannerlyApp
@@ -95,7 +94,7 @@ class LeavingApp(MannerlyApp):
         if self._leaves:
             return None
         if self._exception is not None:
-            return visible(f"{type(self._exception).__name__}: {self._exception}")
+            return f"{type(self._exception).__name__}: {self._exception}"
         return "the terminal went away"
 
     @property

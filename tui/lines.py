@@ -1,7 +1,7 @@
 """Rows of text, drawn line by line, of which only those that changed are repainted.
 
-A row is data: runs of text, each with a role. What a role looks like is said in `run.tcss`, once
-for the whole screen: to each widget its own would make every change of focus much dearer.
+A row is data: runs of text, each with a role. What a role looks like is said in `nanodeck.tcss`,
+once for the whole screen: to each widget its own would make every change of focus much dearer.
 """
 
 from __future__ import annotations

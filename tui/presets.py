@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -46,6 +47,9 @@ class PresetsPane(Pane):
 class PresetList(OptionList):
     """One option for each entry of the shelf, in its order."""
 
+    class LaidOut(Message):
+        """The list knows its width and has drawn its entries."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, compact=True, markup=False)
         self.entries: Sequence[Entry] = ()
@@ -64,6 +68,7 @@ class PresetList(OptionList):
     def on_resize(self, event: events.Resize) -> None:
         """Descriptions are wrapped to the width."""
         self._draw()
+        self.post_message(self.LaidOut())
 
     def watch_highlighted(self, highlighted: int | None) -> None:
         """The chosen entry has a mark, so that it is seen without colours too."""

@@ -44,7 +44,7 @@ ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
 class RunScreen(Screen[None]):
     """Everything about one run. It draws what has changed, when that is due, while on top."""
 
-    CSS_PATH = "run.tcss"
+    CSS_PATH = "nanodeck.tcss"
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"run--{role}" for role in ROLES}
     HORIZONTAL_BREAKPOINTS = COLUMNS
     VERTICAL_BREAKPOINTS = ROWS

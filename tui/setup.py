@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 COLUMNS = [(0, "-narrow"), (NARROW, "-wide"), (120, "-roomy"), (150, "-splendid")]
 ROWS = [(0, "-flat"), (13, "-low"), (20, "-middle"), (34, "-high")]
+LAYOUT_SECONDS = 0.5
+"""After which the screen is drawn even if its list has no room to be laid out in."""
 LATER = ("gpt.settings", "gpt.corpus", "gpt.estimate", "gpt.nanogpt")
 """Imported after the first paint."""
 
@@ -53,7 +56,7 @@ class SetupScreen(Screen[None]):
         ready: set once the form is filled, which is after the first paint.
     """
 
-    CSS_PATH = "setup.tcss"
+    CSS_PATH = "nanodeck.tcss"
     HORIZONTAL_BREAKPOINTS = COLUMNS
     VERTICAL_BREAKPOINTS = ROWS
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,28 +83,35 @@ class SetupScreen(Screen[None]):
         self.prospect = Prospect(self._learnt, program)
         self._opening = preset, dict(values or {})
         self.ready = asyncio.Event()
+        self._unpainted = contextlib.ExitStack()
+        self._painted = False
 
     def compose(self) -> ComposeResult:
-        """Presets, form and forecast; the form is filled after the first paint."""
+        """The presets alone; form and forecast come after the first paint."""
+        self._unpainted.enter_context(app_of(self).batch_update())
         yield Still("nanodeck", id="setup-title")
         with Desk(id="desk"):
             yield PresetsPane(id="pane-presets")
-            yield Editor(id="pane-settings")
-            yield RunPane(id="pane-run")
-            yield Start(id="start")
-        yield StatusLine()
-        yield Keys()
 
     # --- starting
 
     def on_mount(self) -> None:
         """Show the presets at once, everything else after the first paint."""
+        self.set_timer(LAYOUT_SECONDS, self._paint_first)
         self.shelf.reload()
         self.entry = self._first_entry()
         self._draw_presets()
         self._list.choose(self.entry)
         self._list.focus()
-        self.call_after_refresh(self._furnish)
+
+    @on(PresetList.LaidOut)
+    def _paint_first(self) -> None:
+        """Until now nothing was drawn, since all of it would have been drawn again at once."""
+        if not self._painted:
+            self._painted = True
+            self._unpainted.close()
+            self.refresh()
+            self.call_after_refresh(self._furnish)
 
     def _first_entry(self) -> Entry:
         name, _ = self._opening
@@ -114,6 +124,9 @@ class SetupScreen(Screen[None]):
 
     @work
     async def _furnish(self) -> None:
+        parts = Editor(id="pane-settings"), RunPane(id="pane-run"), Start(id="start")
+        await self._desk.furnish(*parts)
+        await self.mount(StatusLine(), Keys())
         await asyncio.to_thread(_import_later)
         for problem in self.entry.draft.lay_over(self._opening[1]):
             self._tell(problem)
@@ -180,8 +193,9 @@ class SetupScreen(Screen[None]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
-        self._desk.show("settings")
-        self._editor.form.enter()
+        if self.ready.is_set():
+            self._desk.show("settings")
+            self._editor.form.enter()
 
     def _open(self, entry: Entry) -> None:
         self.entry = entry
@@ -288,12 +302,14 @@ class SetupScreen(Screen[None]):
         """Only what can act now is offered."""
         draft = self.entry.draft
         match action:
+            case "leave" | "filter" | "save" | "go" | "reset" | "reset_all" if not self.furnished:
+                return False
             case "leave":
                 return not self._list.has_focus
             case "filter":
                 return not isinstance(self.focused, Input)
             case "reset":
-                return self.ready.is_set() and self._editor.form.current_is_changed
+                return self._editor.form.current_is_changed
             case "reset_all":
                 return bool(draft.edits or draft.dropped)
             case _:
@@ -301,9 +317,14 @@ class SetupScreen(Screen[None]):
 
     # --- parts
 
+    @property
+    def furnished(self) -> bool:
+        """Whether the form stands there, filled."""
+        return self.ready.is_set()
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """At the list, the preset is explained."""
-        if event.widget is self._list:
+        if self.furnished and event.widget is self._list:
             self._editor.explain_entry()
 
     @property

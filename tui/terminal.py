@@ -77,10 +77,15 @@ class Terminal:
 
     Args:
         log: the file that takes native output while no run is under way.
+
+    Attributes:
+        target: the file that takes it now; None when that could not be opened.
     """
 
     def __init__(self, log: Path) -> None:
         self.log = log
+        self.target: Path | None = None
+        self._wanted: Path | None = None
 
     def __enter__(self) -> Self:
         if sys.platform != "win32":  # there, Textual asks the system for descriptor 1
@@ -99,19 +104,19 @@ class Terminal:
     def redirect_native_output(self, path: Path | None = None) -> None:
         """Send what is written to descriptors 1 and 2 to this file from now on, or to `log`."""
         path = path or self.log
-        if sys.platform == "win32" or path == self._target:
+        if sys.platform == "win32" or path == self._wanted:
             return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.target = self._wanted = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            log = os.open(path, flags, 0o666)
+            log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError:
+            self.target = None
             log = os.open(os.devnull, os.O_WRONLY)
         _flush()
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        self._target = path
 
     def abandon(self, code: int) -> None:
         """End the process now, from any thread, with the terminal as it was."""
@@ -128,7 +133,6 @@ class Terminal:
             self._modes = termios.tcgetattr(0) if self._is_terminal else None
             self._descriptors = os.dup(1), os.dup(2)
             self._streams = sys.__stdout__, sys.__stderr__
-            self._target: Path | None = None
             self._guard = _Guard(self._restore_in_guard) if self._is_terminal else None
             private = _open_private(self._descriptors[0])
             sys.__stdout__ = sys.__stderr__ = private  # type: ignore[misc]  # Final in typeshed
