@@ -36,11 +36,12 @@ def app(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_train_sample_eval_and_runs_work_together() -> None:
-    trained = app("train", "tiny", *QUICK)
+    Path("play.txt").write_text("ROMEO: to be, or not to be\n" * 200, "utf-8")
+    trained = app("train", "tiny", *QUICK, "--dataset=play.txt")
     assert trained.returncode == 0, trained.stderr
     lines = trained.stdout.splitlines()
-    assert lines[1].startswith("step 0: train loss 4.1")
-    assert lines[2].startswith("iter 0: loss 4.1")
+    assert lines[1].startswith("step 0: train loss 2.")
+    assert lines[2].startswith("iter 0: loss 2.")
     assert lines[-1] == "done"
 
     (run,) = json.loads(app("runs", "--json").stdout.join("[]"))
@@ -52,7 +53,7 @@ def test_train_sample_eval_and_runs_work_together() -> None:
     assert sampled.stdout.count("---------------") == 2
 
     evaluated = app("eval", run["name"], "--json")
-    assert 2.5 < json.loads(evaluated.stdout)["val"] < 4.2
+    assert 0.5 < json.loads(evaluated.stdout)["val"] < 2.9
 
 
 def test_json_prints_the_journals_lines() -> None:

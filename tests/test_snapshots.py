@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from gpt import presets
 from gpt.corpus import Corpus
@@ -22,6 +23,7 @@ from gpt.runs import Run
 from gpt.settings import make_config
 from tui.app import Nanodeck, Options
 from tui.run import RunScreen
+from tui.setup import SetupScreen
 from tui.view import View
 
 SIZES = [(80, 24), (140, 45)]
@@ -100,8 +102,12 @@ def run_screen(until: int, *, finished: bool) -> tuple[Nanodeck, Callable[[Pilot
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_setup_screen(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def settle(pilot: Pilot[Any]) -> None:
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause(1.0)
+        screen = pilot.app.screen
+        assert isinstance(screen, SetupScreen)
+        await screen.ready.wait()
+        # Then it looks up whether the text is prepared, in a thread.
+        while "over the text" not in str(screen.query_one("#forecast-figures", Static).content):
+            await pilot.pause(0.05)
 
     app = Nanodeck(Options(preset="shakespeare_char_cpu"))
     assert snap_compare(app, terminal_size=size, run_before=settle)
