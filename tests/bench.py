@@ -28,7 +28,7 @@ from gpt.runs import Run, follow
 APP = Path(__file__).parent.parent / "app.py"
 PRESET = "shakespeare_char_cpu"
 SIZE = (40, 120)
-STEPS = 300
+STEPS = 200
 PAIRS = 5
 STARTS = 10
 KEYS = 100

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from gpt import reference
 from gpt.folders import state_folder
@@ -28,6 +27,7 @@ from tui.lines import ROLES, app_of
 from tui.messages import Edit, Leave, OpenRuns, Prompt
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
+from tui.still import Keys
 from tui.summary import Summary
 from tui.view import View
 
@@ -76,7 +76,7 @@ class RunScreen(Screen[None]):
             yield from self.panes
         yield self.tail
         yield self.summary
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys(compact=True)
 
     def on_mount(self) -> None:
         self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view)

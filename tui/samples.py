@@ -15,7 +15,7 @@ PACE = 90.0
 """Characters a second: about as fast as one can read along."""
 HURRY = 5.0
 """How many times faster it types when a newer sample waits."""
-EVERY = 0.2
+EVERY = 0.3
 """Seconds between two repaints while typing."""
 STALL = 1.0
 """Seconds that count at most between two repaints, so that a pause is not made up for."""

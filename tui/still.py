@@ -31,8 +31,8 @@ class Still(Static):
 class Keys(Footer):
     """The keys that work here; made anew only when they are others than before."""
 
-    def __init__(self) -> None:
-        super().__init__(show_command_palette=False)
+    def __init__(self, compact: bool = False) -> None:
+        super().__init__(compact=compact, show_command_palette=False)
         self._keys: list[tuple[str, str, bool]] = []
 
     def bindings_changed(self, screen: Screen[object]) -> None:
