@@ -43,5 +43,5 @@ def save(svg: str, name: str) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        os.environ["NANODECK_STATE_DIR"] = folder
+        os.environ.update(NANODECK_STATE_DIR=folder, TERM="xterm-256color", COLORTERM="truecolor")
         asyncio.run(main())
