@@ -75,8 +75,8 @@ def _screen(argv: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"nanodeck: {visible(line)}", file=sys.stderr)
         return 2
-    # Start-up makes next to no garbage, and looking for it takes a tenth of the time. The App
-    # turns collecting on again once it is painted.
+    # Start-up makes next to no garbage, and looking for it takes a tenth of the time. Collecting
+    # begins once everything is imported: see `tui.session.import_trainer`.
     gc.disable()
     from tui.app import Options
     from tui.app import main as open_screen

@@ -14,8 +14,6 @@ from textual.app import App
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Footer
-from textual.widgets._footer import FooterKey
 
 from gpt import presets
 from gpt.control import Control
@@ -37,6 +35,7 @@ from gpt.record import Record, Written
 from gpt.runs import Run
 from gpt.settings import make_config
 from tui.evals import table
+from tui.footer import Footer
 from tui.heading import heading_rows, phase_of, small_rows
 from tui.lines import Lines, cut, plain, wrap
 from tui.messages import Edit, Leave, OpenRuns, Prompt
@@ -786,7 +785,7 @@ async def test_a_narrow_terminal_has_one_pane_and_two_lines_of_sample(tmp_path: 
         footer = scene.screen.query_one(Footer)
         assert "metric" in scene.footer()
         assert "copy" not in scene.footer()
-        assert sum(key.outer_size.width + 1 for key in footer.query(FooterKey)) <= 80
+        assert footer.fitting() == footer.keys
 
         # when
         await scene.press("3")
@@ -806,7 +805,7 @@ async def test_a_very_small_terminal_has_the_heading_alone(
 
 
 def drawn_footer(scene: Scene) -> list[str]:
-    return [key.description for key in scene.screen.query(FooterKey)]
+    return [key.description for key in scene.screen.query_one(Footer).fitting()]
 
 
 async def test_resizing_keeps_focus_and_scroll(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -126,7 +125,7 @@ class Nanodeck(LeavingApp):
         if self.options.start:
             self.call_after_refresh(self._setup.press_train)
         if self.terminal:
-            self.set_timer(IMPORT_SECONDS, _finish_starting)
+            self.set_timer(IMPORT_SECONDS, import_trainer)
 
     # --- the tick
 
@@ -290,8 +289,3 @@ class Nanodeck(LeavingApp):
 
     def _tell(self, words: str, seconds: float = 10) -> None:
         self.notify(visible(words), severity="warning", timeout=seconds, markup=False)
-
-
-def _finish_starting() -> None:
-    gc.enable()
-    import_trainer()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.keys import format_key
-from textual.screen import ModalScreen, Screen
-from textual.widgets import Static
+from textual.screen import Screen
+
+from tui.still import Still
 
 WORDS = {
     "loss": "How surprised the model is by the next token, on average, in nats. Guessing among "
@@ -31,8 +32,11 @@ NAMED = ("up", "down", "left", "right", "enter", "space", "tab", "backspace")
 """Keys that go by their name, not by a sign."""
 
 
-class HelpScreen(ModalScreen[None]):
-    """Keys and words, over the screen that they belong to."""
+class HelpScreen(Screen[None]):
+    """Keys and words, in place of the screen that they belong to.
+
+    Not over it: to dim a screen that goes on changing is most of what opening this would cost.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1", "dismiss", "back"),
@@ -49,29 +53,27 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help") as scroll:
             scroll.border_title = "help"
             scroll.border_subtitle = "esc  back"
-            yield Static(self._text(), id="help-text", markup=False)
+            yield Still(self._text(), id="help-text")
 
     def action_scroll(self, lines: int) -> None:
         """Move the text by so many lines."""
         self.query_one("#help").scroll_relative(y=lines, animate=False)
 
-    def _text(self) -> Text:
-        text = Text()
+    def _text(self) -> Content:
         width = max(len(shown) for entries in self.keys.values() for shown, _ in entries)
+        parts: list[str | tuple[str, str]] = []
         for heading, entries in self.keys.items():
             if entries:
-                text.append(f"{heading}\n", style="bold")
+                parts.append((f"{heading}\n", "bold"))
                 for shown, description in entries:
-                    text.append(f"  {shown:<{width}}  ", style="bold")
-                    text.append(f"{description}\n")
-                text.append("\n")
-        text.append("Esc leaves a field; letters act outside fields. ")
-        text.append("The mouse works everywhere.\n\n")
-        text.append("Words\n", style="bold")
+                    parts += [(f"  {shown:<{width}}  ", "bold"), f"{description}\n"]
+                parts.append("\n")
+        parts.append("Esc leaves a field; letters act outside fields. ")
+        parts.append("The mouse works everywhere.\n\n")
+        parts.append(("Words\n", "bold"))
         for word, meaning in WORDS.items():
-            text.append(f"  {word}: ", style="bold")
-            text.append(f"{meaning}\n")
-        return text
+            parts += [(f"  {word}: ", "bold"), f"{meaning}\n"]
+        return Content.assemble(*parts)
 
 
 def keys(app: App[None], screen: Screen[object]) -> dict[str, list[tuple[str, str]]]:

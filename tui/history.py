@@ -14,11 +14,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from gpt.history import Summary, summarize
 from gpt.runs import Run
 from gpt.text import visible
+from tui.footer import Footer
 from tui.messages import OpenRun, Prompt
 from tui.numbers import clock, count, fixed
 from tui.past import short_name
@@ -120,7 +121,7 @@ class HistoryScreen(Screen[None]):
         yield Static("Reading the runs ...", id="history-empty", markup=False)
         yield Static("", id="history-detail", markup=False)
         yield StatusLine()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Hide the filter until it is asked for."""

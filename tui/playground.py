@@ -15,13 +15,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from gpt.errors import Refused
 from gpt.folders import state_folder
 from gpt.runs import Run
 from gpt.text import visible
 from tui import clipboard
+from tui.footer import Footer
 from tui.lines import app_of
 from tui.past import short_name
 from tui.status import StatusLine
@@ -122,7 +123,7 @@ class PlaygroundScreen(Screen[None]):
         )
         yield Static("", id="playground-problem", markup=False)
         yield StatusLine()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Footer()
 
     def on_mount(self) -> None:
         """Load the model in a thread."""

@@ -21,13 +21,13 @@ from tui import clipboard, keys
 from tui.chart import Chart
 from tui.evals import Evals
 from tui.figures import Figures
+from tui.footer import Footer
 from tui.heading import SMALL, Heading, skippable
 from tui.layout import Layout
 from tui.lines import ROLES, app_of
 from tui.messages import Edit, Leave, OpenRuns, Prompt
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
-from tui.still import Keys
 from tui.summary import Summary
 from tui.view import View
 
@@ -76,7 +76,7 @@ class RunScreen(Screen[None]):
             yield from self.panes
         yield self.tail
         yield self.summary
-        yield Keys(compact=True)
+        yield Footer(gap=1)
 
     def on_mount(self) -> None:
         self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view)

@@ -20,6 +20,7 @@ from gpt.text import visible
 from tui.desk import NARROW, PANES, Desk
 from tui.draft import Verdict
 from tui.editor import Editor
+from tui.footer import Footer
 from tui.forecast import Forecast, RunPane
 from tui.form import Form
 from tui.lines import app_of
@@ -31,7 +32,7 @@ from tui.save import SaveDialog
 from tui.shelf import Entry, Shelf
 from tui.start import Start
 from tui.status import StatusLine
-from tui.still import Keys, Still
+from tui.still import Still
 
 if TYPE_CHECKING:
     from gpt.config import Config
@@ -126,7 +127,7 @@ class SetupScreen(Screen[None]):
     async def _furnish(self) -> None:
         parts = Editor(id="pane-settings"), RunPane(id="pane-run"), Start(id="start")
         await self._desk.furnish(*parts)
-        await self.mount(StatusLine(), Keys())
+        await self.mount(StatusLine(), Footer())
         await asyncio.to_thread(_import_later)
         for problem in self.entry.draft.lay_over(self._opening[1]):
             self._tell(problem)
