@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpt.runs import Run, RunError, follow
     from gpt.sample import Sampler
     from gpt.settings import ConfigError, make_config
-    from gpt.train import train
+    from gpt.train import resume, train
 
 _WHERE = {
     "Config": "gpt.config",
@@ -29,6 +29,7 @@ _WHERE = {
     "Sampler": "gpt.sample",
     "follow": "gpt.runs",
     "make_config": "gpt.settings",
+    "resume": "gpt.train",
     "train": "gpt.train",
 }
 
@@ -43,6 +44,7 @@ __all__ = [
     "Sampler",
     "follow",
     "make_config",
+    "resume",
     "train",
 ]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gpt.checkpoint import Checkpoint, CheckpointError
+
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
@@ -25,6 +27,14 @@ class Boundary:
         """What a checkpoint keeps of it."""
         x, y = self.batch
         return {"batch.x": x, "batch.y": y, **self.generators}
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Boundary:
+        """The boundary that a checkpoint was made at, its tensors on the CPU."""
+        tensors, state = checkpoint.tensors, checkpoint.state
+        generators = {name: t for name, t in tensors.items() if name.startswith("generator.")}
+        batch = tensors["batch.x"], tensors["batch.y"]
+        return cls(state["step"], state["evaluated"], generators, batch)
 
 
 def read_generators(device: torch.device) -> dict[str, Tensor]:
@@ -53,3 +63,31 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{moment}.{name}"] = torch.as_tensor(value)
     return tensors
+
+
+@torch.no_grad()
+def restore_parameters(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give the model the parameters of a checkpoint.
+
+    Raises:
+        CheckpointError: they are those of another model.
+    """
+    parameters = dict(model.named_parameters())
+    shapes = {name: tensor.shape for name, tensor in parameters.items()}
+    if shapes != {name: tensor.shape for name, tensor in checkpoint.model.items()}:
+        raise CheckpointError(f"{checkpoint.path} holds another model than the run's config.toml.")
+    for name, parameter in parameters.items():
+        parameter.copy_(checkpoint.model[name])
+
+
+def restore_optimizer(
+    model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint
+) -> None:
+    """Give the optimizer the moments of a checkpoint, as `optimizer_tensors` names them."""
+    parameters = dict(model.named_parameters())
+    for key, tensor in checkpoint.tensors.items():
+        kind, _, rest = key.partition(".")
+        if kind == "optimizer":
+            moment, _, name = rest.partition(".")
+            parameter = parameters[name]
+            optimizer.state[parameter][moment] = tensor.to(parameter.device)

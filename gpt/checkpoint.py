@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -75,7 +76,9 @@ def save(
         save_file(_plain(tensors), temporary / "state.safetensors")
         (temporary / "state.json").write_text(json.dumps(state, indent=1), "utf-8")
         files = {name: _fingerprint(temporary / name) for name in FILES}
-        manifest = {"format": FORMAT, "step": step, "files": files}
+        numbers = [number for path in newest_first(run) if (number := _number(path)) < math.inf]
+        number = 1 + int(max(numbers, default=0))
+        manifest = {"format": FORMAT, "step": step, "number": number, "files": files}
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
         for name in (*FILES, "manifest.json"):
             _flush(temporary / name)
@@ -145,8 +148,10 @@ def verify(path: Path) -> None:
         raise CheckpointError(f"{path / 'manifest.json'} is damaged.") from None
 
 
-def find(run: Run, name: str | None = None) -> tuple[Path, str | None]:
-    """The checkpoint to use: the named one, else `best`, else `last`, else the newest whole one.
+def find(
+    run: Run, name: str | None = None, prefer: Literal["best", "newest"] = "best"
+) -> tuple[Path, str | None]:
+    """The checkpoint to use: the named one, else the one preferred, else the newest whole one.
 
     Returns:
         its folder, and a notice in words when it is not the one that was meant.
@@ -162,8 +167,8 @@ def find(run: Run, name: str | None = None) -> tuple[Path, str | None]:
         verify(path)
         return path, None
     damaged: list[str] = []
-    hints = [path for kind in ("best", "last") if (path := _pointed(run, kind))]
-    for path in (*hints, *newest_first(run)):
+    best = _pointed(run, "best") if prefer == "best" else None
+    for path in (*([best] if best else []), *newest_first(run)):
         try:
             verify(path)
         except CheckpointError as error:
@@ -177,15 +182,23 @@ def find(run: Run, name: str | None = None) -> tuple[Path, str | None]:
 
 
 def newest_first(run: Run) -> list[Path]:
-    """The checkpoint folders of a run, the latest first."""
+    """The checkpoint folders of a run, the latest first, before them those that cannot tell.
+
+    Not by their steps: a run that went back to an earlier one has newer ones of fewer steps.
+    """
     if not run.checkpoints.is_dir():
         return []
     folders = [path for path in run.checkpoints.iterdir() if path.name.startswith("step-")]
-    return sorted(folders, key=lambda path: _order(path.name), reverse=True)
+    return sorted(folders, key=lambda path: (_number(path), path.name), reverse=True)
 
 
-def _order(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.split("-")[1:] if part.isdigit())
+def _number(path: Path) -> float:
+    """The how-many-eth save of its run a checkpoint is; infinite when its manifest is damaged."""
+    try:
+        number: object = json.loads((path / "manifest.json").read_text("utf-8"))["number"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return number if isinstance(number, int) else math.inf
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -97,16 +97,31 @@ def train_command(arguments: Arguments) -> int:
     name, config, notes = configure(arguments)
     out_dir = arguments.flags.get("out_dir")
     run = Run.new(name, Path(out_dir) if out_dir else None)
-    as_json = arguments.has("json")
     for note in notes:
         complain(note)
     from gpt.control import Control
     from gpt.train import train
 
     control = Control()
+    return _report(train(config, run, control), run, control, arguments.has("json"))
+
+
+def resume_command(arguments: Arguments) -> int:
+    """Go on with a run exactly where it stopped."""
+    run, name = _run_and_checkpoint(arguments)
+    values = arguments.settings("json", "checkpoint")
+    from gpt.control import Control
+    from gpt.train import resume
+
+    control = Control()
+    return _report(resume(run, values, control, name), run, control, arguments.has("json"))
+
+
+def _report(events: Iterator[Event], run: Run, control: Control, as_json: bool) -> int:
+    """Print what happens in a run, and at its end where it is; the exit code."""
     reason = "failed"
     with _signals(control) as received:
-        for event in train(config, run, control):
+        for event in events:
             _print(event, as_json)
             if isinstance(event, Finished):
                 reason = event.reason
@@ -114,6 +129,8 @@ def train_command(arguments: Arguments) -> int:
         summary = history.summarize(run)
         best = f", best val loss {summary.best_val:.4f}" if summary.best_val is not None else ""
         complain(f"{reason}{best}; the run is in {run.path}")
+        if reason == "stopped":
+            complain(f"to go on: python app.py resume {run.name}")
     if received:
         return 128 + received[-1]
     return 0 if reason in ("done", "stopped") else 1
@@ -221,6 +238,7 @@ def runs_command(arguments: Arguments) -> int:
 
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "train": train_command,
+    "resume": resume_command,
     "sample": sample_command,
     "eval": eval_command,
     "prepare": prepare_command,

@@ -9,9 +9,10 @@ def line(event: Event) -> str | None:
     """The event as nanoGPT prints it, or in a line of the same manner, or None."""
     match event:
         case Started():
+            resumed = "" if event.resumed_from is None else f"from step {event.resumed_from}: "
             return (
-                f"{event.params / 1e6:.2f}M parameters, {event.tokens_per_iter:,} tokens per "
-                f"iteration, {event.device}, {event.dtype}"
+                f"{resumed}{event.params / 1e6:.2f}M parameters, {event.tokens_per_iter:,} tokens "
+                f"per iteration, {event.device}, {event.dtype}"
             )
         case Step():
             mfu = "-100.00" if event.mfu is None else f"{event.mfu * 100:.2f}"

@@ -113,7 +113,7 @@ class Adjusted(_Event):
     """A setting was changed while training, effective at `step`."""
 
     knob: str
-    value: float
+    value: bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gpt.config import Config
+from gpt.model import Attention
 
 
 def make_optimizer(model: nn.Module, config: Config, device: torch.device) -> torch.optim.Optimizer:
@@ -23,6 +24,19 @@ def make_optimizer(model: nn.Module, config: Config, device: torch.device) -> to
         betas=(config.beta1, config.beta2),
         fused=device.type in ("cuda", "cpu"),
     )
+
+
+def set_hyperparameters(model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None:
+    """Let settings that were changed during a run take effect, but for the learning rate."""
+    decaying, _ = optimizer.param_groups
+    decaying["weight_decay"] = config.weight_decay
+    for group in optimizer.param_groups:
+        group["betas"] = config.beta1, config.beta2
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = config.dropout
+        elif isinstance(module, Attention):
+            module.dropout = config.dropout
 
 
 def lr_at(config: Config, step: int) -> float:

@@ -110,6 +110,8 @@ class Record:
         default_factory=lambda: deque[tuple[int, str]](maxlen=LOG_LINES)
     )
     """nanoGPT's lines, each with its step."""
+    seams: list[int] = field(default_factory=list[int])
+    """The steps from which the run went on after it had stopped."""
     finished: Finished | None = None
     revision: int = 0
 
@@ -118,14 +120,14 @@ class Record:
         self.revision += 1
         self.first_time = event.time if self.first_time is None else self.first_time
         self.last_time = event.time
-        if event.step is not None:
+        if isinstance(event, Started):
+            self._begin(event)
+        elif event.step is not None:
             self.step = max(self.step, event.step)
         text = console.line(event)
         if text is not None:
             self.log.append((self.step, text))
         match event:
-            case Started():
-                self.started = event
             case Phase():
                 self.phase, self.phase_since, self.progress = event.name, event.time, None
             case Progress():
@@ -144,6 +146,8 @@ class Record:
                 self.adjusted.append(event)
             case Finished():
                 self.finished, self.progress = event, None
+            case Started():
+                pass
 
     @property
     def max_iters(self) -> int:
@@ -182,6 +186,20 @@ class Record:
         past.adjusted = [event for event in self.adjusted if (event.step or 0) <= step]
         past.log = deque((entry for entry in self.log if entry[0] <= step), LOG_LINES)
         return past
+
+    def _begin(self, event: Started) -> None:
+        """A run begins, or goes on from a checkpoint: what came after that is no longer so."""
+        self.started = event
+        if event.resumed_from is None:
+            return
+        step = event.resumed_from
+        past = self.at(step - 1)
+        self.curve, self.evals, self.samples, self.log = (
+            past.curve, past.evals, past.samples, past.log
+        )  # fmt: skip
+        self.saved = [saved for saved in self.saved if (saved.step or 0) <= step]
+        self.step, self.finished = step, None
+        self.seams.append(step)
 
     def _write(self, event: Sample) -> None:
         step = event.step or 0

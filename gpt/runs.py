@@ -47,7 +47,10 @@ class Run:
         if out_dir is not None:
             run = cls(out_dir)
             if run.journal.exists() or run.config_path.exists():
-                raise RunError(f"{out_dir} already holds a run; choose another --out_dir.")
+                raise RunError(
+                    f"{out_dir} already holds a run. To go on with it: python app.py resume "
+                    f"{out_dir}. For a new one choose another --out_dir."
+                )
             if out_dir.exists() and not out_dir.is_dir():
                 raise RunError(f"{out_dir} is a file; --out_dir names a folder.")
             return run
@@ -100,6 +103,22 @@ class Run:
             self._lock = FileLock(self.path / "lock", blocking=False)
             self._lock.acquire()
             self.config_path.write_text(tomli_w.dumps(config.model_dump()), "utf-8")
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+    def hold(self) -> None:
+        """Take the lock of a run that exists, to go on with it.
+
+        Raises:
+            RunError: another process trains it, or it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self._lock = FileLock(self.path / "lock", blocking=False)
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"{self.name} is being trained by another process.") from None
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 

@@ -1,10 +1,11 @@
-"""Training: `train` is an iterator over the events of a run."""
+"""Training: `train` and `resume` are iterators over the events of a run."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from types import ModuleType
 from typing import TypeVar
 
@@ -12,11 +13,13 @@ from gpt import corpus, estimate, sample, tokenizer
 from gpt.config import Config
 from gpt.control import Control, Stopped
 from gpt.data import Splits
+from gpt.errors import Refused
 from gpt.events import Event, Finished, Phase
 from gpt.loop import Diverged, Loop, Ready
 from gpt.peak import peak_flops
+from gpt.resumption import Resumption
 from gpt.runs import Journal, Run
-from gpt.settings import ConfigError, Problem
+from gpt.settings import ConfigError, Problem, Value
 from gpt.tokenizer import TokenizerError
 from gpt.world import World
 
@@ -43,22 +46,67 @@ def train(
     except Stopped:
         yield Finished(reason="stopped")
         return
+    make_loop = partial(Loop, config, ready, run, control)
     if run is None:
-        yield from _guarded(config, ready, None, control)
+        yield from _guarded(make_loop, config, None)
         return
     run.create(config)
-    tokenizer.write(ready.tokens, run.tokenizer)
+    try:
+        tokenizer.write(ready.tokens, run.tokenizer)
+        yield from _journaled(run, early, _guarded(make_loop, config, run))
+    finally:
+        run.release()
+
+
+def resume(
+    run: Run,
+    values: Mapping[str, Value] | None = None,
+    control: Control | None = None,
+    name: str | None = None,
+) -> Iterator[Event]:
+    """Go on with a run where it was last saved, bit for bit on a CPU in float32.
+
+    Args:
+        run: it must exist. Its journal goes on.
+        values: settings to change from here on.
+        name: of the checkpoint to go on from; the newest whole one when None.
+
+    Raises:
+        ConfigError, CorpusError, RunError, CheckpointError: what is wrong, in words. All come
+            while preparing, before anything is written.
+    """
+    control = control or Control()
+    early: list[Event] = []
+    run.hold()
+    try:
+        resumption = Resumption.of(run, values or {}, name)
+        config = resumption.config
+        try:
+            ready = yield from _recorded(_prepare(config, control), early.append)
+        except Stopped:
+            yield Finished(reason="stopped")
+            return
+        resumption.check(ready.corpus)
+        make_loop = partial(Loop, config, ready, run, control, resumption)
+        yield from _journaled(run, early, _guarded(make_loop, config, run))
+    finally:
+        run.release()
+
+
+def _journaled(
+    run: Run, early: Iterable[Event], events: Generator[Event, None, None]
+) -> Iterator[Event]:
+    """The events, each in the run's journal before it is yielded, after the `early` ones."""
     journal = Journal(run)
     try:
         for event in early:
             journal.append(event)
-        yield from _recorded(_guarded(config, ready, run, control), journal.append)
+        yield from _recorded(events, journal.append)
     except GeneratorExit:
         journal.append(Finished(reason="stopped"))
         raise
     finally:
         journal.close()
-        run.release()
 
 
 def _prepare(config: Config, control: Control) -> Generator[Event, None, Ready]:
@@ -96,11 +144,11 @@ def _check_memory(config: Config, vocab_size: int, world: World) -> None:
 
 
 def _guarded(
-    config: Config, ready: Ready, run: Run | None, control: Control
+    make_loop: Callable[[], Loop], config: Config, run: Run | None
 ) -> Generator[Event, None, None]:
     """The run, whose last event says how it ended, whatever happened."""
     try:
-        loop = Loop(config, ready, run, control)
+        loop = make_loop()
         try:
             yield from loop.events()
         except Stopped:
@@ -111,7 +159,7 @@ def _guarded(
         if run is not None:
             with run.log.open("a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
-        yield Finished(reason="failed", error=_in_words(error))
+        yield Finished(reason="failed", error=_in_words(error, config))
 
 
 def _recorded(
@@ -127,12 +175,15 @@ def _recorded(
         yield event
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: Exception, config: Config) -> str:
     text = str(error).strip().split("\n")[0]
-    if "alloc" in text.lower() and "memory" in text.lower():
+    if isinstance(error, Refused):
+        return text
+    if isinstance(error, MemoryError) or ("alloc" in text.lower() and "memory" in text.lower()):
         return (
-            "there is not enough memory. Smaller batch_size, block_size, n_layer or n_embd need "
-            "less; gradient_accumulation_steps makes up for a smaller batch_size."
+            f"there is not enough memory for batch_size = {config.batch_size}, block_size = "
+            f"{config.block_size}, n_layer = {config.n_layer} and n_embd = {config.n_embd}. "
+            "Smaller ones need less; gradient_accumulation_steps makes up for a smaller batch_size."
         )
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

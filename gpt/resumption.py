@@ -1,0 +1,123 @@
+"""What a run that stopped goes on from: a checkpoint, and the settings in force there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpt import checkpoint
+from gpt.checkpoint import Checkpoint
+from gpt.config import Config
+from gpt.corpus import Corpus
+from gpt.events import Adjusted
+from gpt.runs import Run
+from gpt.settings import ConfigError, Problem, Value, make_config, to_text
+
+if TYPE_CHECKING:
+    from gpt.world import World
+
+FIXED = ("dataset", "n_layer", "n_head", "n_embd", "block_size", "bias", "seed")
+"""Settings that a run keeps: its parameters, its data and its random numbers follow from them."""
+AT_START = ("device", "dtype", "compile", "threads")
+"""Settings of the machine, which take effect when a process begins and not at a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a run goes on and how.
+
+    Attributes:
+        config: in force from the checkpoint on.
+        changed: what the person changes now.
+        pending: what was changed beyond the checkpoint before, to be changed there again.
+        notice: why it is not the newest checkpoint, in words; None when it is.
+    """
+
+    checkpoint: Checkpoint
+    config: Config
+    changed: dict[str, Value]
+    pending: tuple[Adjusted, ...]
+    notice: str | None
+
+    @classmethod
+    def of(cls, run: Run, values: Mapping[str, Value], name: str | None = None) -> Resumption:
+        """What `run` goes on from, with `values` changed: its newest whole checkpoint, or `name`.
+
+        Raises:
+            RunError, CheckpointError: the run cannot be read, or has no whole checkpoint.
+            ConfigError: a setting that cannot change, or a run that is done already.
+        """
+        path, notice = checkpoint.find(run, name, prefer="newest")
+        found = checkpoint.load(path)
+        step: int = found.state["step"]
+        before = run.config().model_dump() | found.state["adjusted"]
+        record = run.record()
+        later = [event for event in outstanding(record.adjusted) if (event.step or 0) >= step]
+        before |= {e.knob: e.value for e in later if e.step == step or e.knob in AT_START}
+        changed = {key: value for key, value in values.items() if before.get(key) != value}
+        if problems := [_kept(key, before[key]) for key in FIXED if key in changed]:
+            raise ConfigError(problems)
+        config = make_config(before | changed)
+        done = record.finished is not None and record.finished.reason == "done"
+        if done and step >= config.max_iters:
+            message = (
+                f"{run.name} has done its {config.max_iters:,} steps. To go on, give it more: "
+                f"--max_iters={2 * config.max_iters}."
+            )
+            raise ConfigError([Problem("max_iters", message)])
+        # Sums come out otherwise with another number of threads.
+        if config.threads == 0 and found.state["threads"] <= (os.cpu_count() or 1):
+            config = config.model_copy(update={"threads": found.state["threads"]})
+        pending = tuple(e for e in later if e.knob not in changed and e.knob not in AT_START)
+        return cls(found, config, changed, pending, notice)
+
+    def check(self, corpus: Corpus) -> None:
+        """Refuse a text that is not the one that the run has learnt from.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        state = self.checkpoint.state
+        if (state["dataset_sha256"], state["vocab_size"]) != (corpus.sha256, corpus.vocab_size):
+            message = (
+                f"dataset = {self.config.dataset!r} is no longer the text that this run was "
+                "trained on, so it cannot go on. Put the text back, or start a new run."
+            )
+            raise ConfigError([Problem("dataset", message)])
+
+    def differences(self, world: World) -> Iterable[str]:
+        """Why the run does not go on bit for bit, in words; nothing when it does."""
+        if self.notice:
+            yield self.notice
+        state = self.checkpoint.state
+        now = {
+            "device": str(world.device), "dtype": world.dtype_name, "threads": world.threads,
+        }  # fmt: skip
+        if now["device"] != "cpu" and state["device"] == now["device"]:
+            yield "on a GPU the run goes on from the same numbers, but not bit for bit"
+        for name, value in now.items():
+            if state[name] != value and not (name == "threads" and now["device"] != "cpu"):
+                yield (
+                    f"{name} was {state[name]} and is {value} now: the run goes on from the same "
+                    "numbers, but not bit for bit"
+                )
+
+
+def outstanding(events: Iterable[Adjusted]) -> list[Adjusted]:
+    """Those that hold: a change undoes older ones of its setting at its step or later."""
+    kept: list[Adjusted] = []
+    for event in events:
+        step = event.step or 0
+        kept = [e for e in kept if e.knob != event.knob or (e.step or 0) < step]
+        kept.append(event)
+    return kept
+
+
+def _kept(key: str, value: Value) -> Problem:
+    return Problem(
+        key,
+        f"{key} cannot change in a run; here it is {to_text(value)}. A new run can have another: "
+        "python app.py train.",
+    )
