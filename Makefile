@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: run test slow check bench screenshots
+.PHONY: run test slow soak check bench screenshots
 
 run:          ## open the screen
 	$(PYTHON) app.py
@@ -10,6 +10,9 @@ test:         ## the everyday tests, under three minutes
 
 slow:         ## the long tests as well
 	$(PYTHON) -m pytest -m "not gpu"
+
+soak:         ## the long tests with their full counts, an hour or two
+	NANODECK_SOAK=1 $(PYTHON) -m pytest -n 0 -m "slow and not gpu"
 
 check:        ## everything that CI looks at, besides the tests
 	ruff check .

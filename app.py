@@ -9,6 +9,7 @@ import sys
 USAGE = """\
 usage: python app.py [PRESET] [--start] [--key=value ...]      the screen
        python app.py train CONFIG [--key=value ...] [--json]   train without it
+       python app.py resume RUN [--key=value ...] [--json]     go on where it stopped
        python app.py sample RUN [--start= --num_samples= --max_new_tokens=
                                  --temperature= --top_k= --seed= --checkpoint=]
        python app.py eval RUN [--json]                         exact loss of both splits
@@ -19,7 +20,7 @@ CONFIG is a preset's name, a TOML file or a nanoGPT config file; RUN is a run's 
 unique prefix, or last; CORPUS is shakespeare_char, shakespeare or the path of a text. Every
 setting is a flag. The screen also takes --ascii (no line drawing) and --no-mouse.
 """
-COMMANDS = ("train", "sample", "eval", "prepare", "runs")
+COMMANDS = ("train", "resume", "sample", "eval", "prepare", "runs")
 SWITCHES = ("start", "ascii", "no-mouse")
 
 
@@ -78,8 +79,8 @@ def _screen(argv: list[str]) -> int:
     # Start-up makes next to no garbage, and looking for it takes a tenth of the time. Collecting
     # begins once everything is imported: see `tui.session.import_trainer`.
     gc.disable()
-    from tui.app import Options
-    from tui.app import main as open_screen
+    from tui.main import Options
+    from tui.main import main as open_screen
 
     return open_screen(
         Options(

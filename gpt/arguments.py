@@ -43,7 +43,7 @@ class Arguments:
             if key in allowed and equals:
                 raise UsageError(f"--{key} takes no value.")
             if key not in allowed and not equals:
-                raise UsageError(f"--{key} needs a value: --{key}=VALUE.")
+                raise UsageError(f"--{key[:60]} needs a value: --{key[:60]}=VALUE.")
             flags[key] = value
         return cls(tuple(words), flags)
 
@@ -57,7 +57,7 @@ class Arguments:
         Raises:
             ConfigError: with every flag that names no field or has a value of the wrong type.
         """
-        from gpt.settings import ConfigError, Problem, parse
+        from gpt.settings import MOST, ConfigError, Problem, parse
 
         values: dict[str, Any] = {}
         problems: list[Problem] = []
@@ -68,6 +68,8 @@ class Arguments:
                 values[key] = parse(key, text)
             except ConfigError as error:
                 problems += error.problems
+            if len(problems) >= MOST:
+                break
         if problems:
             raise ConfigError(problems)
         return values
@@ -83,6 +85,6 @@ class Arguments:
         for key in self.flags:
             if key not in names:
                 raise UsageError(
-                    f"--{key} is not a flag of this command.{nearest(key, names)} "
+                    f"--{key[:60]} is not a flag of this command.{nearest(key, names)} "
                     f"There are: {', '.join(f'--{name}' for name in names)}."
                 )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt.checkpoint import Checkpoint, CheckpointError
+from gpt.optim import AdamW
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ def set_generators(states: dict[str, Tensor], device: torch.device) -> None:
         torch.mps.set_rng_state(states["generator.mps"])
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
     """The optimizer's state, as `optimizer.<moment>.<parameter>`."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{moment}.{name}"] = torch.as_tensor(value)
+            tensors[f"optimizer.{moment}.{name}"] = value
     return tensors
 
 
@@ -80,9 +81,7 @@ def restore_parameters(model: nn.Module, checkpoint: Checkpoint) -> None:
         parameter.copy_(checkpoint.model[name])
 
 
-def restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint
-) -> None:
+def restore_optimizer(model: nn.Module, optimizer: AdamW, checkpoint: Checkpoint) -> None:
     """Give the optimizer the moments of a checkpoint, as `optimizer_tensors` names them."""
     parameters = dict(model.named_parameters())
     for key, tensor in checkpoint.tensors.items():

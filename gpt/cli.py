@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gpt import console, history, nanogpt, presets
+from gpt import history, nanogpt, presets
 from gpt.arguments import Arguments, UsageError
 from gpt.errors import Refused
-from gpt.events import Event, Finished, Progress, to_json
+from gpt.events import Event, Progress
+from gpt.headless import complain, mute, report, say, show, show_progress
+from gpt.names import is_possible
 from gpt.runs import Run
 from gpt.text import visible
 
 if TYPE_CHECKING:
     from gpt.config import Config
-    from gpt.control import Control
 
 Result = TypeVar("Result")
 
+PROMPT_BYTES = 1 << 20
 SAMPLE_DEFAULTS = {
     "start": "\n",
     "num_samples": "10",
@@ -47,20 +44,9 @@ def main(argv: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read the output has gone; nothing more can be said to them.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has gone
+        mute(1)
         return 1
-
-
-def say(text: str) -> None:
-    """Print a line, harmless to a terminal."""
-    print(visible(text) if sys.stdout.isatty() else text, flush=True)
-
-
-def complain(text: str) -> None:
-    """Print a line for the person to standard error."""
-    print(f"nanodeck: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def load(reference: str) -> tuple[str, dict[str, Any], list[str]]:
@@ -103,7 +89,7 @@ def train_command(arguments: Arguments) -> int:
     from gpt.train import train
 
     control = Control()
-    return _report(train(config, run, control), run, control, arguments.has("json"))
+    return report(train(config, run, control), run, control, arguments.has("json"))
 
 
 def resume_command(arguments: Arguments) -> int:
@@ -114,26 +100,7 @@ def resume_command(arguments: Arguments) -> int:
     from gpt.train import resume
 
     control = Control()
-    return _report(resume(run, values, control, name), run, control, arguments.has("json"))
-
-
-def _report(events: Iterator[Event], run: Run, control: Control, as_json: bool) -> int:
-    """Print what happens in a run, and at its end where it is; the exit code."""
-    reason = "failed"
-    with _signals(control) as received:
-        for event in events:
-            _print(event, as_json)
-            if isinstance(event, Finished):
-                reason = event.reason
-    if run.journal.is_file():
-        summary = history.summarize(run)
-        best = f", best val loss {summary.best_val:.4f}" if summary.best_val is not None else ""
-        complain(f"{reason}{best}; the run is in {run.path}")
-        if reason == "stopped":
-            complain(f"to go on: python app.py resume {run.name}")
-    if received:
-        return 128 + received[-1]
-    return 0 if reason in ("done", "stopped") else 1
+    return report(resume(run, values, control, name), run, control, arguments.has("json"))
 
 
 def sample_command(arguments: Arguments) -> int:
@@ -187,7 +154,7 @@ def eval_command(arguments: Arguments) -> int:
             sampler.model, split, config.block_size, sampler.world
         ):
             total, count = total + loss * targets, count + targets
-            _show_progress(Progress(
+            show_progress(Progress(
                 phase="evaluating", done=count, total=len(split), unit=f"{split_name} tokens"
             ))  # fmt: skip
         losses[split_name] = total / count
@@ -246,46 +213,6 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
 }
 
 
-@contextmanager
-def _signals(control: Control) -> Generator[list[int]]:
-    """Let the first SIGINT, SIGTERM or SIGHUP stop the run and save it, a second end it at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        control.stop()
-        os.write(2, b"nanodeck: stopping and saving; again leaves at once\n")
-
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), handle) for name in names}
-    try:
-        yield received
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
-
-
-def _print(event: Event, as_json: bool) -> None:
-    if isinstance(event, Progress):
-        _show_progress(event)
-    if as_json:
-        print(to_json(event), flush=True)
-    elif text := console.line(event):
-        say(text)
-
-
-def _show_progress(event: Progress) -> None:
-    """On a terminal, a line that is written over."""
-    if not sys.stderr.isatty():
-        return
-    done = f"{event.done:,.0f}"
-    if event.total:
-        done = f"{100 * event.done / event.total:.0f} % of {event.total:,.0f}"
-    print(f"\r\x1b[K{event.phase}: {done} {event.unit}\r", end="", file=sys.stderr, flush=True)
-
-
 def _drained(events: Generator[Event, None, Result]) -> Result:
     """The generator's result; its events are shown on the way."""
     while True:
@@ -293,7 +220,7 @@ def _drained(events: Generator[Event, None, Result]) -> Result:
             event = next(events)
         except StopIteration as end:
             return end.value
-        _print(event, as_json=False)
+        show(event)
 
 
 def _one_word(arguments: Arguments, what: str) -> str:
@@ -317,6 +244,10 @@ def _prompt(start: str) -> str:
         return start
     path = Path(start.removeprefix("FILE:"))
     try:
+        if not is_possible(path) or not path.is_file():
+            raise UsageError(f"{path} is not a file.")
+        if path.stat().st_size > PROMPT_BYTES:
+            raise UsageError(f"{path} is too long for a prompt. Allowed: {PROMPT_BYTES:,} bytes.")
         return path.read_text("utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None

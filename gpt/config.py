@@ -64,7 +64,8 @@ class Config(BaseModel):
         "openwebtext",
         "data",
         "The text to learn from: shakespeare_char, shakespeare, or the path of any text file or "
-        "folder of text files. The first 90 % is trained on, the rest is kept for validation.",
+        "folder of text files, of which the first 90 % is trained on and the rest kept for "
+        "validation; or a folder that nanoGPT prepared.",
         main=True,
     )
     batch_size: int = _setting(

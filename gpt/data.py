@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt.config import Config
 from gpt.corpus import Corpus
 from gpt.textfiles import CorpusError
 
@@ -112,6 +113,33 @@ class Split:
         x = tokens[start:end].long().view(rows, length)
         y = tokens[start + 1 : end + 1].long().view(rows, length)
         return x, y
+
+
+class Batches:
+    """The batch to train on next, drawn already, and the drawing of those after it."""
+
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        self._split = split
+        self._device = device
+        self.adjust(config)
+        self.current = self._draw()
+
+    def advance(self) -> None:
+        """Draw the next batch."""
+        self.current = self._draw()
+
+    def adjust(self, config: Config) -> None:
+        """Draw batches of this configuration's size from now on."""
+        self._shape = config.batch_size, config.block_size
+
+    def restore(self, batch: Batch) -> None:
+        """Train on this batch next, unless it has another size than those that are drawn."""
+        x, y = batch
+        if x.shape == self._shape:
+            self.current = x.to(self._device), y.to(self._device)
+
+    def _draw(self) -> Batch:
+        return self._split.draw(*self._shape, self._device)
 
 
 class Splits:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt.names import is_possible
 from gpt.runs import ROOT, Run, RunError
 
 
@@ -92,7 +93,7 @@ def find(reference: str, root: Path = ROOT) -> Run:
         RunError: none, or more than one.
     """
     path = Path(reference)
-    if (path / "config.toml").is_file():
+    if is_possible(path / "config.toml") and (path / "config.toml").is_file():
         return Run(path)
     names = sorted(
         path.name for path in (root.iterdir() if root.is_dir() else ())
@@ -106,9 +107,9 @@ def find(reference: str, root: Path = ROOT) -> Run:
     if len(matches) == 1:
         return Run(root / matches[0])
     if matches:
-        raise RunError(f"{reference!r} could be any of {', '.join(matches[:5])}.")
+        raise RunError(f"{reference[:80]!r} could be any of {', '.join(matches[:5])}.")
     where = "there are no runs here yet" if not names else f"the newest is {names[-1]}"
-    raise RunError(f"there is no run {reference!r} in {root}{os.sep}; {where}.")
+    raise RunError(f"there is no run {reference[:80]!r} in {root}{os.sep}; {where}.")
 
 
 def _read_summary(run: Run) -> Summary | None:

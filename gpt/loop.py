@@ -10,23 +10,13 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-import torch
-
-from gpt import estimate, evaluate, sample
-from gpt.boundary import (
-    Boundary,
-    optimizer_tensors,
-    read_generators,
-    restore_optimizer,
-    restore_parameters,
-    set_generators,
-)
+from gpt import estimate, evaluate, room, sample
+from gpt.boundary import Boundary, read_generators, set_generators
 from gpt.checkpoint import Checkpoint, CheckpointError, Kind
-from gpt.compiling import compiled
 from gpt.config import Config
 from gpt.control import Control, Request
 from gpt.corpus import Corpus
-from gpt.data import Splits
+from gpt.data import Batches, Splits
 from gpt.events import (
     Adjusted,
     Eval,
@@ -39,8 +29,8 @@ from gpt.events import (
     Started,
     Step,
 )
-from gpt.model import GPT
-from gpt.optim import lr_at, make_optimizer, set_hyperparameters
+from gpt.learner import Diverged, Learner, Reading
+from gpt.optim import lr_at
 from gpt.resumption import Resumption
 from gpt.runs import Run
 from gpt.saver import Saver
@@ -50,20 +40,6 @@ from gpt.tokenizer import Tokenizer
 from gpt.world import World
 
 PAUSE_SECONDS = 0.25
-SKIPPED_STEPS = 20
-"""So many steps in a row may float16's scaler pass over before the run has diverged."""
-
-
-class Diverged(Exception):  # noqa: N818 - an outcome of a run, not a fault of the program
-    """The loss or the gradient is no longer a finite number."""
-
-    def __init__(self, step: int, what: str, lr: float, norm: float | None = None) -> None:
-        gradient = "" if norm is None else f", gradient norm {norm:.3g}"
-        super().__init__(
-            f"{what} at step {step} is not a finite number (learning rate {lr:.3g}{gradient}). Try "
-            "a lower learning_rate, a longer warm-up or a grad_clip of 1."
-        )
-        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +74,20 @@ class Loop:
         self.world = ready.world
         self.control = control
         self.resumption = resumption
-        torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
-        self.model = GPT(config, ready.corpus.vocab_size).to(self.world.device)
-        self.forward: evaluate.Forward = self.model
-        self.optimizer = make_optimizer(self.model, config, self.world.device)
-        # Only float16 needs its gradients scaled; otherwise this passes everything through.
-        self.scaler = torch.amp.GradScaler(
-            self.world.device.type, enabled=self.world.dtype is torch.float16
-        )
+        self.learner = Learner(config, ready.corpus.vocab_size, self.world)
         per_token = estimate.flops_per_token(config, ready.corpus.vocab_size)
         self.flops_per_iter = per_token * config.tokens_per_iter
         self.watch = Stopwatch()
         self.phase: PhaseName = "preparing"
         self.step = 0
         self.tokens = 0
-        self.skipped = 0
         self.best_val = math.inf
         self.best_step: int | None = None
         self.measured: Eval | None = None
         """The evaluation of this step that decides on the best checkpoint, once it is made."""
         self.adjusted: dict[str, Value] = {}
-        self.loss = torch.zeros(())
         self.saver = Saver(run, config.keep_checkpoints) if run else None
-        self.batch = self._draw()
+        self.batches = Batches(ready.splits.train, config, self.world.device)
         if resumption is not None:
             self._restore(resumption.checkpoint)
         self.boundary = self._boundary()
@@ -128,9 +95,7 @@ class Loop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Stand where the run stood when it was saved."""
         state, boundary = checkpoint.state, Boundary.of(checkpoint)
-        restore_parameters(self.model, checkpoint)
-        restore_optimizer(self.model, self.optimizer, checkpoint)
-        self.scaler.load_state_dict(state["scaler"])
+        self.learner.restore(checkpoint)
         self.step, self.tokens = boundary.step, state["tokens"]
         if state["best_val"] is not None:
             self.best_val, self.best_step = state["best_val"], state["best_step"]
@@ -138,12 +103,7 @@ class Loop:
             self.measured = Eval(step=self.step, **state["eval"])
         self.adjusted = dict(state["adjusted"])
         self.watch = Stopwatch(state["seconds"])
-        # A batch of another size than is wanted now is not trained on.
-        if boundary.batch[0].shape == self.batch[0].shape:
-            self.batch = (
-                boundary.batch[0].to(self.world.device),
-                boundary.batch[1].to(self.world.device),
-            )
+        self.batches.restore(boundary.batch)
         set_generators(boundary.generators, self.world.device)
 
     def events(self) -> Iterator[Event]:
@@ -166,7 +126,7 @@ class Loop:
             yield from self._compile()
         yield from self._steps()
         if not self.config.eval_only:
-            yield from self._save("last")
+            yield from self._save_with_patience("last")
         yield Finished(step=self.step, reason="done")
 
     def _go_on(self, resumption: Resumption) -> Iterator[Event]:
@@ -181,8 +141,11 @@ class Loop:
 
     def stopped(self) -> Iterator[Event]:
         """The end of a run that was asked to stop: its last boundary, saved."""
-        if not self.config.eval_only:
-            yield from self._save("last")
+        try:
+            if not self.config.eval_only:
+                yield from self._save("last")
+        except CheckpointError as error:
+            yield Notice(level="error", step=self.boundary.step, text=f"not saved: {error}")
         yield Finished(step=self.boundary.step, reason="stopped")
 
     def _steps(self) -> Iterator[Event]:
@@ -212,81 +175,32 @@ class Loop:
             if event.step == self.step and self.adjusted.get(event.knob) != event.value:
                 self.adjusted[event.knob] = event.value
                 self.config = self.config.model_copy(update={event.knob: event.value})
-                set_hyperparameters(self.model, self.optimizer, self.config)
+                self.learner.adjust(self.config)
+                self.batches.adjust(self.config)
 
     def _update(self) -> Iterator[Event]:
-        """One training step: forward and backward over each micro-batch, clip, update."""
-        config = self.config
+        """One training step."""
         yield from self._enter("training")
-        lr = lr_at(config, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        logged = self.step % config.log_interval == 0
-        # Elsewhere to look is to wait for the device.
-        looked = logged or self.world.device.type == "cpu"
+        lr = lr_at(self.config, self.step)
+        logged = self.step % self.config.log_interval == 0
         self.watch.start_step()
-        for _ in range(config.gradient_accumulation_steps):
-            self.control.check()
-            with self.world.autocast():
-                _, self.loss = self.forward(*self.batch)
-            # Drawn here, so that the next batch exists before the next evaluation draws.
-            self.batch = self._draw()
-            loss = self.scaler.scale(self.loss / config.gradient_accumulation_steps)
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]
-        norm = self._clip(logged, looked)
-        value = self.loss.item() if looked else 0.0
-        trouble = self._trouble(value, norm)
-        if trouble is None:
-            trouble = self._step_optimizer()
-        self.optimizer.zero_grad(set_to_none=True)
+        reading = self.learner.update(self.batches, lr, logged, self.control.check)
         self.watch.end_step()
-        self.tokens += config.tokens_per_iter
+        self.tokens += self.config.tokens_per_iter
         if logged:
-            yield self._step_event(value, lr, norm)
-        if trouble is not None:
-            raise Diverged(self.step, trouble, lr, norm)
+            yield self._step_event(reading, lr)
+        if reading.trouble is not None:
+            raise Diverged(self.step, reading.trouble, lr, reading.norm)
 
-    def _clip(self, logged: bool, looked: bool) -> float | None:
-        """Shorten the gradients to `grad_clip`; their norm before that, where it is looked at."""
-        clip = self.config.grad_clip
-        if not clip and not logged:
-            return None
-        self.scaler.unscale_(self.optimizer)
-        if clip:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        else:
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-        return float(norm) if looked else None
-
-    def _trouble(self, loss: float, norm: float | None) -> str | None:
-        """What is not a finite number before the update, so that it never gets into the model."""
-        if not math.isfinite(loss):
-            return "the loss"
-        if norm is not None and not math.isfinite(norm) and not self.scaler.is_enabled():
-            return "the gradient"
-        return None
-
-    def _step_optimizer(self) -> str | None:
-        """The update; what is wrong when float16's scaler has passed over too many."""
-        if not self.scaler.is_enabled():
-            self.optimizer.step()
-            return None
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.skipped = self.skipped + 1 if self.scaler.get_scale() < scale else 0
-        return "the gradient" if self.skipped > SKIPPED_STEPS else None
-
-    def _step_event(self, loss: float, lr: float, norm: float | None) -> Step:
+    def _step_event(self, reading: Reading, lr: float) -> Step:
         ms = self.watch.lap()
         tokens = self.config.tokens_per_iter
         peak = self.ready.peak
         return Step(
             step=self.step,
-            loss=loss,
+            loss=reading.loss,
             lr=lr,
-            grad_norm=norm,
+            grad_norm=reading.norm,
             ms=ms,
             tokens_per_s=1e3 * tokens / ms,
             mfu=self.flops_per_iter / (ms / 1e3) / peak if peak else None,
@@ -342,12 +256,12 @@ class Loop:
     def _losses(self) -> Generator[Event, None, evaluate.Losses | None]:
         yield from self._enter("evaluating")
         self.control.take_skip()
-        self.model.eval()
+        self.learner.model.eval()
         measure = evaluate.estimated if self.config.eval_iters else evaluate.exact
         losses = yield from measure(
-            self.forward, self.ready.splits, self.config, self.world, self.control
+            self.learner.forward, self.ready.splits, self.config, self.world, self.control
         )
-        self.model.train()
+        self.learner.model.train()
         return losses
 
     def _eval_event(self, losses: evaluate.Losses, best: bool) -> Eval:
@@ -364,34 +278,45 @@ class Loop:
         """Let the model write, handing the text on as it comes."""
         yield from self._enter("sampling")
         self.control.take_skip()
-        self.model.eval()
+        self.learner.model.eval()
         yield from sample.events(
-            self.model, self.ready.tokens, self.config, self.step, self.world, self.control
+            self.learner.model, self.ready.tokens, self.config, self.step, self.world, self.control
         )
-        self.model.train()
+        self.learner.model.train()
 
     def _save_if_possible(self, kind: Kind) -> Iterator[Event]:
-        """Save in the middle of a run, which goes on when the disk refuses."""
+        """Save in the middle of a run, which goes on when the disk is at fault."""
         try:
-            yield from self._save(kind)
+            yield from self._save_with_patience(kind)
         except CheckpointError as error:
             self.watch.saved()
             yield Notice(level="error", step=self.step, text=f"not saved: {error}")
+
+    def _save_with_patience(self, kind: Kind) -> Iterator[Event]:
+        """Save; when the disk is full, hold the run until there is room."""
+        while True:
+            try:
+                yield from self._save(kind)
+                return
+            except CheckpointError as error:
+                if error.shortage is None:
+                    raise
+                shortage, text = error.shortage, f"not saved: {error}"
+            yield Notice(level="error", step=self.step, text=text)
+            yield from self._enter("paused")
+            self.watch.hold()
+            room.wait(shortage, self.control)
+            self.watch.go_on()
 
     def _save(self, kind: Kind) -> Iterator[Event]:
         """Write the last boundary as a checkpoint."""
         if self.saver is None or self.saver.has(self.boundary, kind):
             return
         yield from self._enter("saving")
-        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+        if not self.learner.is_finite():
             raise Diverged(self.step, "a parameter", lr_at(self.config, self.step))
         path = self.saver.save(
-            self.boundary,
-            kind,
-            # The head's parameters are the token embedding's, and named once.
-            dict(self.model.named_parameters()),
-            optimizer_tensors(self.model, self.optimizer),
-            self._state(),
+            self.boundary, kind, self.learner.parameters(), self.learner.moments(), self._state()
         )
         self.watch.saved()
         yield Saved(step=self.boundary.step, path=path, kind=kind)
@@ -405,7 +330,7 @@ class Loop:
             "adjusted": self.adjusted,
             "tokens": self.tokens,
             "seconds": self.watch.worked(),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.learner.scaler.state_dict(),
             "vocab_size": self.ready.corpus.vocab_size,
             "dataset_sha256": self.ready.corpus.sha256,
             "threads": self.world.threads,
@@ -417,12 +342,10 @@ class Loop:
         """Compile forward and backward ahead; training goes on without when that fails."""
         yield from self._enter("compiling")
         try:
-            self.forward = compiled(self.model, self.batch, self.world)
+            self.learner.compile(self.batches.current)
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             yield Notice(level="warning", text=f"compile is off: it failed with {reason}")
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
         set_generators(self.boundary.generators, self.world.device)
 
     def _enter(self, phase: PhaseName) -> Iterator[Event]:
@@ -430,14 +353,9 @@ class Loop:
             self.phase = phase
             yield Phase(step=self.step, name=phase)
 
-    def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
-        config = self.config
-        split = self.ready.splits.train
-        return split.draw(config.batch_size, config.block_size, self.world.device)
-
     def _boundary(self) -> Boundary:
         generators = read_generators(self.world.device)
-        return Boundary(self.step, self.measured is not None, generators, self.batch)
+        return Boundary(self.step, self.measured is not None, generators, self.batches.current)
 
 
 def losses_of(event: Eval) -> dict[str, float | bool | None]:

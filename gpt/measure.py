@@ -104,7 +104,7 @@ class Bench:
     def __init__(self, config: Config, vocab_size: int, world: World) -> None:
         self.config, self.world = config, world
         self.model = _model(config, vocab_size, world.device)
-        self.optimizer = make_optimizer(self.model, config, world.device)
+        self.optimizer = make_optimizer(self.model, config)
         self.generator = torch.Generator(world.device).manual_seed(config.seed)
         shape = (config.batch_size, config.block_size)
         self.tokens = torch.randint(
@@ -121,7 +121,7 @@ class Bench:
             micro.append(self._timed(self._micro_batch))
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             update.append(self._timed(self.optimizer.step))
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
         # The first one also sets up kernels, buffers and moments.
         return _typical(micro[1:]), _typical(update[1:])
 

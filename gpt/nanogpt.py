@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import operator
 import shlex
-import shutil
-import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt.config import Config
-from gpt.presets import MAX_BYTES, PresetError
+from gpt.hardware import likely_gpu
+from gpt.presets import PresetError, read_text
 
 DEFAULTS: dict[str, Any] = {
     "eval_interval": 2000,
@@ -89,13 +89,13 @@ def command_line(config: Config, gpu: bool | None = None) -> str:
 
     Args:
         config: the run. What nanoGPT has no setting for (seed, sampling) is left out.
-        gpu: whether `device = "auto"` means a GPU; looked for when None.
+        gpu: whether `device = "auto"` means a CUDA GPU; any GPU is looked for when None.
     """
     values = {name: getattr(config, name) for name in DEFAULTS}
     values["dataset"] = Path(config.dataset).stem
     if config.device == "auto":
-        gpu = gpu_likely() if gpu is None else gpu
-        values["device"] = "cuda" if gpu else "cpu"
+        found = likely_gpu() if gpu is None else "cuda" if gpu else None
+        values["device"] = found or "cpu"
     cuda = values["device"].startswith("cuda")
     if config.compile == "auto":
         values["compile"] = cuda
@@ -109,18 +109,6 @@ def command_line(config: Config, gpu: bool | None = None) -> str:
     return shlex.join(["python", "train.py", *min(words.values(), key=len)])
 
 
-def gpu_likely() -> bool:
-    """Whether this machine seems to have a CUDA GPU, without asking torch."""
-    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
-
-
-def on_apple_silicon() -> bool:
-    """Whether torch will find an Apple GPU."""
-    import platform
-
-    return sys.platform == "darwin" and platform.machine() == "arm64"
-
-
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The settings of a nanoGPT configuration file, which is read and never executed.
 
@@ -130,17 +118,10 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         PresetError: it cannot be read, or does more than assign plain values.
     """
+    text = read_text(path)
     try:
-        raw = path.read_bytes()[: MAX_BYTES + 1]
-        text = raw.decode("utf-8")
-    except OSError as error:
-        raise PresetError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise PresetError(f"{path} is not text: byte {error.start} is not UTF-8.") from None
-    if len(raw) > MAX_BYTES:
-        raise PresetError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no configuration.")
-    try:
-        statements = ast.parse(text, str(path)).body
+        with warnings.catch_warnings(action="ignore"):  # Python would quote the file on stderr
+            statements = ast.parse(text, str(path)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise PresetError(f"{path} is not a nanoGPT configuration: {error}.") from None
     values: dict[str, Any] = {}
@@ -187,9 +168,16 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
             a, b = _value(left, known), _value(right, known)
             if isinstance(a, str) or isinstance(b, str):
                 raise TypeError("arithmetic is for numbers")
-            return _OPERATORS[type(op)](a, b)
+            return _checked(_OPERATORS[type(op)](a, b))
         case _:
             raise ValueError(ast.dump(node)[:80])
+
+
+def _checked(number: Any) -> Any:
+    """The number, unless it grows so large that the next operation would take for ever."""
+    if isinstance(number, int) and number.bit_length() > 256:
+        raise OverflowError("a number of more than 256 bits")
+    return number
 
 
 def _flags(values: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from gpt.errors import Refused
 from gpt.folders import config_folder
+from gpt.names import is_possible, is_reserved
 
 if TYPE_CHECKING:
     from gpt.config import Config
 
 SHIPPED = Path(__file__).parent.parent / "presets"
-MAX_BYTES = 1 << 20
+MAX_BYTES = 64 << 10
+LARGEST = 10**50
+"""No setting comes near; Python refuses to write numbers of thousands of digits."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""")
+"""A key of more than 20 parts, over which tomllib takes a time that grows with their square."""
 
 
 class PresetError(Refused):
@@ -68,21 +73,29 @@ def find(name: str) -> Preset:
         PresetError: there is none, or it cannot be read.
     """
     path = Path(name)
+    if not is_possible(path):
+        raise PresetError(f"{name[:80]!r} is not a file name, nor that of a preset.")
     if path.suffix == ".toml" or os.sep in name or "/" in name or path.is_dir():
         return read(path)
     for folder in (user_folder(), SHIPPED):
         path = folder / f"{name}.toml"
-        if path.exists():
+        if is_possible(path) and path.exists():
             return read(path)
     import difflib
 
     names = [preset.name for preset in find_all()[0]]
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:80], names, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise PresetError(
-        f"there is no preset {name!r}.{hint} There are: {', '.join(names)}; "
+        f"there is no preset {name[:80]!r}.{hint} There are: {', '.join(names)}; "
         "the path of a TOML file works too."
     )
+
+
+def is_own(name: str) -> bool:
+    """Whether a person has a preset of that name."""
+    path = user_folder() / f"{name}.toml"
+    return is_possible(path) and path.is_file()
 
 
 def read(path: Path) -> Preset:
@@ -94,7 +107,7 @@ def read(path: Path) -> Preset:
     values = _parse(path)
     description = values.pop("description", "")
     if not isinstance(description, str):
-        raise PresetError(f"{path}: description = {description!r} cannot be used. Allowed: text.")
+        raise PresetError(f"{path}: description = {description} cannot be used. Allowed: text.")
     shipped = path.resolve().parent == SHIPPED.resolve()
     return Preset(path.stem, path, description, values, shipped)
 
@@ -107,9 +120,9 @@ def save(name: str, config: Config, description: str, *, replace: bool = False) 
     """
     import tomli_w
 
-    if not NAME.fullmatch(name) or name.endswith("."):
+    if not NAME.fullmatch(name) or name.endswith(".") or is_reserved(name):
         raise PresetError(
-            f"{name!r} cannot name a preset. Allowed: up to 64 letters, digits, dots, dashes "
+            f"{name[:80]!r} cannot name a preset. Allowed: up to 64 letters, digits, dots, dashes "
             "and underscores, a letter or digit first."
         )
     path = user_folder() / f"{name}.toml"
@@ -128,24 +141,38 @@ def save(name: str, config: Config, description: str, *, replace: bool = False) 
     return path
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_text(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        PresetError: it is not there, not a file, too large, or not text.
+    """
     try:
+        if path.is_dir():
+            raise PresetError(f"{path} is a folder; a file belongs here.")
+        if path.exists() and not path.is_file():
+            raise PresetError(f"{path} is not a file.")  # a pipe would be waited for
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise PresetError(f"{path} is a folder; a TOML file belongs here.") from None
+        if len(raw) > MAX_BYTES:
+            raise PresetError(f"{path} is larger than {MAX_BYTES >> 10} KiB; that is no preset.")
+        return raw.decode("utf-8")
     except OSError as error:
         raise PresetError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError:
-        raise PresetError(f"{str(path)!r} is not a file name.") from None
-    if len(raw) > MAX_BYTES:
-        raise PresetError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no preset.")
-    try:
-        values = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PresetError(f"{path} is not text: byte {error.start} is not UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise PresetError(f"{path} is not TOML: {error}.") from None
+    except ValueError as error:
+        if isinstance(error, PresetError):
+            raise
+        raise PresetError(f"{str(path)!r} is not a file name.") from None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    text = read_text(path)
+    if DEEP_KEY.search(text):
+        raise PresetError(f"{path} is nested too deeply; a preset is flat.")
+    try:
+        values = tomllib.loads(text)
     except RecursionError:
         raise PresetError(f"{path} is nested too deeply; a preset is flat.") from None
     except ValueError as error:
@@ -155,4 +182,6 @@ def _parse(path: Path) -> dict[str, Any]:
             raise PresetError(
                 f"{path}: {key[:60]!r} is a table or a list. Allowed: key = value, a line each."
             )
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise PresetError(f"{path}: the number of {key[:60]!r} has more than 50 digits.")
     return values

@@ -1,4 +1,4 @@
-"""Run folders: where they are, what is in them, and the journal.
+"""Run folders: where they are, what is in them, and who trains in them.
 
 Needs no torch, so that looking at runs is instant.
 """
@@ -6,16 +6,21 @@ Needs no torch, so that looking at runs is instant.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import tomllib
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt import disk
 from gpt.errors import Refused
-from gpt.events import Event, from_json, to_json
+from gpt.journal import Journal as Journal
+from gpt.journal import follow as follow
+from gpt.names import folder_name, is_possible
 from gpt.record import Record
+from gpt.text import visible
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from gpt.config import Config
 
 ROOT = Path("runs")
+LOOKING = 0.5
+"""Seconds to try for a lock: who only looks whether it is held has it for a moment."""
 
 
 class RunError(Refused):
@@ -46,16 +53,18 @@ class Run:
         """
         if out_dir is not None:
             run = cls(out_dir)
+            if is_possible(out_dir) and out_dir.exists() and not out_dir.is_dir():
+                raise RunError(f"{visible(str(out_dir))} is a file; --out_dir names a folder.")
+            if not is_possible(run.journal):
+                raise RunError(f"{str(out_dir)[:80]!r} cannot name a folder here.")
             if run.journal.exists() or run.config_path.exists():
                 raise RunError(
                     f"{out_dir} already holds a run. To go on with it: python app.py resume "
                     f"{out_dir}. For a new one choose another --out_dir."
                 )
-            if out_dir.exists() and not out_dir.is_dir():
-                raise RunError(f"{out_dir} is a file; --out_dir names a folder.")
             return run
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        run = cls(root / f"{stamp}-{name}")
+        run = cls(root / f"{stamp}-{folder_name(name)}")
         run._exact = False
         return run
 
@@ -96,36 +105,51 @@ class Run:
             RunError: the folder cannot be written.
         """
         import tomli_w
-        from filelock import FileLock
 
         try:
             self._make_folder()
-            self._lock = FileLock(self.path / "lock", blocking=False)
-            self._lock.acquire()
-            self.config_path.write_text(tomli_w.dumps(config.model_dump()), "utf-8")
+            self.hold()
+            if self.config_path.exists() or self.journal.exists():
+                raise RunError(f"{visible(str(self.path))} already holds a run.")
+            disk.write(self.config_path, tomli_w.dumps(config.model_dump()))
+            disk.flush(self.path.parent)
         except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+            self.release()
+            raise self._not_written(error) from None
+        except RunError:
+            self.release()
+            raise
 
     def hold(self) -> None:
-        """Take the lock of a run that exists, to go on with it.
+        """Take the lock of a run that exists, to train in it. The lock of a dead process is free.
 
         Raises:
             RunError: another process trains it, or it cannot be written.
         """
         from filelock import FileLock, Timeout
 
+        # Not bound to a thread: a generator can be closed by another than the one that ran it.
+        lock = FileLock(self.path / "lock", timeout=LOOKING, thread_local=False)
         try:
-            self._lock = FileLock(self.path / "lock", blocking=False)
-            self._lock.acquire()
+            lock.acquire(poll_interval=LOOKING / 50)
         except Timeout:
-            raise RunError(f"{self.name} is being trained by another process.") from None
+            raise RunError(
+                f"{visible(self.name)} is being trained by {self._holder()}. Stop that first."
+            ) from None
         except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+            raise self._not_written(error) from None
+        self._lock = lock
+        who = {"pid": os.getpid(), "host": socket.gethostname()}
+        with contextlib.suppress(OSError):
+            disk.write(self._holder_path, json.dumps(who) + "\n")
 
     def release(self) -> None:
-        """Give up the lock."""
+        """Give up the lock, if it is held."""
         if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self._holder_path.unlink(missing_ok=True)
             self._lock.release()
+            self._lock = None
 
     def config(self) -> Config:
         """The configuration that the run was started with.
@@ -149,7 +173,7 @@ class Run:
         if not path.exists():
             return False
         try:
-            with FileLock(path, blocking=False):
+            with FileLock(path, timeout=0, thread_local=False):
                 return False
         except Timeout:
             return True
@@ -163,6 +187,25 @@ class Run:
             record.fold(event)
         return record
 
+    @property
+    def _holder_path(self) -> Path:
+        """Who has the lock. Not in the lock itself, which other systems let nobody else read."""
+        return self.path / "lock.json"
+
+    def _holder(self) -> str:
+        try:
+            who = json.loads(self._holder_path.read_text("utf-8")[:1000])
+            pid, host = int(who["pid"]), str(who["host"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return "another process"
+        if host != socket.gethostname():
+            return f"process {pid} on {visible(host)}"
+        return "this very program" if pid == os.getpid() else f"process {pid} on this machine"
+
+    def _not_written(self, error: OSError) -> RunError:
+        words = f"{self.path} cannot be written: {error.strerror or error}."
+        return RunError(visible(words))
+
     def _make_folder(self) -> None:
         if self._exact:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -175,35 +218,3 @@ class Run:
             except FileExistsError:
                 self.path = first.with_name(f"{first.name}-{number}")
         raise FileExistsError(f"{first} and 998 like it exist")
-
-
-class Journal:
-    """The events of a run on disk, each line flushed as it is written."""
-
-    def __init__(self, run: Run) -> None:
-        self._file = run.journal.open("a", encoding="ascii", newline="\n")
-
-    def append(self, event: Event) -> None:
-        """Write one event."""
-        self._file.write(to_json(event) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Make sure that all of it is on disk, and close it."""
-        with contextlib.suppress(OSError):
-            os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def follow(run: Run) -> Iterator[Event]:
-    """The events in a run's journal. A line cut short by a crash is passed over."""
-    if not run.journal.is_file():
-        return
-    with run.journal.open("rb") as file:
-        for raw in file:
-            try:
-                event = from_json(raw.decode("utf-8"))
-            except (ValueError, TypeError, RecursionError):
-                continue
-            if event is not None:
-                yield event

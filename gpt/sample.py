@@ -12,13 +12,13 @@ from torch import Tensor
 from gpt import checkpoint, tokenizer
 from gpt.config import Config
 from gpt.control import Control
+from gpt.estimate import EARLY_SAMPLES
 from gpt.events import Sample
 from gpt.model import GPT, KeyValues
 from gpt.runs import Run
 from gpt.tokenizer import Tokenizer
 from gpt.world import World
 
-EARLY_SAMPLES = (0, 50, 100)
 SAMPLE_SECONDS = 0.1
 """How often a sample's text is handed on while it is written."""
 

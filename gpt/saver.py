@@ -25,8 +25,8 @@ class Saver:
         self._kinds: set[Kind] = set()
 
     def has(self, boundary: Boundary, kind: Kind) -> bool:
-        """Whether this boundary is on disk already, under these names."""
-        return self._place == _place(boundary) and self._kinds.issuperset(_names(kind))
+        """Whether this boundary was saved already, and said to be of this kind."""
+        return self._is_on_disk(boundary) is not None and self._kinds.issuperset(_names(kind))
 
     def save(
         self,
@@ -36,7 +36,7 @@ class Saver:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
     ) -> str:
-        """Write a boundary, or only name it anew when it is on disk already.
+        """Write a boundary, unless it is on disk already.
 
         Returns:
             the checkpoint's path within the run folder.
@@ -44,21 +44,25 @@ class Saver:
         Raises:
             CheckpointError: the disk refused; earlier checkpoints are untouched.
         """
-        if self._path is not None and self._place == _place(boundary):
-            checkpoint.point(self._run, self._path, _names(kind))
-        else:
-            self._path = checkpoint.save(
+        path = self._is_on_disk(boundary)
+        if path is None:
+            path = checkpoint.save(
                 self._run,
                 boundary.step,
                 parameters,
                 {**tensors, **boundary.tensors()},
                 {**state, "step": boundary.step, "evaluated": boundary.evaluated},
-                _names(kind),
                 self._keep,
             )
-            self._place, self._kinds = _place(boundary), set()
+            self._place, self._path, self._kinds = _place(boundary), path, set()
         self._kinds.update(_names(kind))
-        return self._path.relative_to(self._run.path).as_posix()
+        return path.relative_to(self._run.path).as_posix()
+
+    def _is_on_disk(self, boundary: Boundary) -> Path | None:
+        """Where this boundary is, unless somebody has removed it."""
+        if self._path is None or self._place != _place(boundary) or not self._path.is_dir():
+            return None
+        return self._path
 
 
 def _place(boundary: Boundary) -> tuple[int, bool]:

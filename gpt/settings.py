@@ -22,6 +22,9 @@ from gpt.errors import Refused
 
 Value = bool | int | float | str
 
+MOST = 20
+"""Problems that are told at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -43,7 +46,7 @@ class ConfigError(Refused):
         self.problems = tuple(problems)
         self.source = source
         head = f"{source}: " if source else ""
-        super().__init__("\n".join(f"{head}{p.message}" for p in self.problems))
+        super().__init__("\n".join(f"{head}{p.message}" for p in self.problems[:MOST]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def make_config(values: Mapping[str, object], source: str | None = None) -> Conf
     Raises:
         ConfigError: with every problem there is, each with what is allowed.
     """
-    problems = [unknown_key(key) for key in values if key not in Config.model_fields]
+    unknown = [key for key in values if key not in Config.model_fields]
+    problems = [unknown_key(key) for key in unknown[:MOST]]
     known = {key: value for key, value in values.items() if key in Config.model_fields}
     try:
         config = Config(**known)  # pyright: ignore[reportArgumentType]
@@ -118,7 +122,7 @@ def make_config(values: Mapping[str, object], source: str | None = None) -> Conf
 
 def unknown_key(key: str) -> Problem:
     """The problem of a key that does not exist, with the nearest that does."""
-    return Problem(key, f"{key!r} is not a setting.{nearest(key, Config.model_fields)}")
+    return Problem(key, f"{_shown(key)} is not a setting.{nearest(key, Config.model_fields)}")
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
@@ -209,7 +213,15 @@ def _problem(detail: ErrorDetails) -> Problem:
 
 
 def _refusal(setting: Setting, value: object) -> str:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"
     hint = nearest(value, setting.choices) if isinstance(value, str) else ""
-    return f"{setting.name} = {shown} cannot be used. Allowed: {setting.allowed}.{hint}"
+    return f"{setting.name} = {_shown(value)} cannot be used. Allowed: {setting.allowed}.{hint}"
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, in 60 characters."""
+    if isinstance(value, str):
+        value = value[:60] if len(value) <= 60 else value[:60] + "…"
+    elif isinstance(value, int) and abs(value) >= 10**50:
+        return "a number of more than 50 digits"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "…"

@@ -6,13 +6,56 @@ from collections.abc import Callable
 from time import monotonic
 
 
-class Stopwatch:
-    """Counts working time without pauses, and the time in training steps alone.
+class Awake:
+    """A clock that stands still while this process is stopped and while the machine sleeps.
 
-    The clock is monotonic, which stands still while the machine sleeps.
+    Seconds, never going back. For sleep it relies on `time.monotonic`, which counts it on
+    Windows alone. A stop that is not announced, as by SIGSTOP, is known when `go_on` is called;
+    then all is left out that has passed since the clock was last read.
     """
 
-    def __init__(self, worked: float = 0.0, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._lost = 0.0
+        self._stopped_at: float | None = None
+        # (lost, stopped_at) in one object, so that threads read both of the same moment; None
+        # while they are being set.
+        self._state: tuple[float, float | None] | None = 0.0, None
+
+    def __call__(self) -> float:
+        """Seconds since some moment."""
+        while True:
+            if (state := self._state) is None:
+                continue
+            lost, stopped_at = state
+            now = self._last = self._clock() if stopped_at is None else stopped_at
+            if self._state is state:  # otherwise the process was stopped between these lines
+                return now - lost
+
+    def stop(self) -> None:
+        """The process is about to be stopped."""
+        self._state = None
+        self._stopped_at = self._clock()
+        self._state = self._lost, self._stopped_at
+
+    def go_on(self) -> None:
+        """It was continued."""
+        self._state = None
+        now = self._clock()
+        self._lost += now - (self._last if self._stopped_at is None else self._stopped_at)
+        self._last, self._stopped_at = now, None
+        self._state = self._lost, None
+
+
+awake = Awake()
+"""The clock of everything in this process that is timed."""
+
+
+class Stopwatch:
+    """Counts working time without pauses, and the time in training steps alone."""
+
+    def __init__(self, worked: float = 0.0, clock: Callable[[], float] = awake) -> None:
         self._clock = clock
         self._start = clock() - worked
         self._held_since: float | None = None

@@ -19,6 +19,18 @@ def visible(text: str, keep: str = KEPT) -> str:
     return "".join(_mark(character, keep) for character in text)
 
 
+def masked(text: str) -> str:
+    """The text with one mark for each such character, so that places in it stay the same."""
+    return "".join(
+        character
+        if (mark := _mark(character, "")) == character
+        else mark
+        if len(mark) == 1
+        else "\ufffd"
+        for character in text
+    )
+
+
 def _mark(character: str, keep: str) -> str:
     if character in keep:
         return character

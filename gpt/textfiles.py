@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def find(path: Path, check: Callable[[], None] = lambda: None) -> TextFiles:
         if stat.S_ISDIR(mode):
             return _find_below(path, check)
         if stat.S_ISREG(mode):
-            return _describe(path, [path], [])
+            return describe(path, [path])
     except OSError as error:
         raise _unreadable(error.filename or path, error) from None
     raise CorpusError(f"{_shown(path)} is neither a file nor a folder.")
@@ -119,14 +119,19 @@ def _find_below(folder: Path, check: Callable[[], None]) -> TextFiles:
             f"{_shown(folder)} has no text files.{found} Text files end in .txt, .md, .py and "
             "the like; name a single file to have it read whatever its ending."
         )
-    return _describe(folder, files, others)
+    return describe(folder, files, others)
 
 
 def _give_up(error: OSError) -> None:
     raise error
 
 
-def _describe(root: Path, files: list[Path], others: list[Path]) -> TextFiles:
+def describe(root: Path, files: list[Path], others: Iterable[Path] = ()) -> TextFiles:
+    """These files below `root` as one text.
+
+    Raises:
+        OSError: one cannot be looked at.
+    """
     digest = hashlib.sha256()
     size = 0
     for file in files:

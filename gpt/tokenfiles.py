@@ -19,6 +19,8 @@ from gpt.textfiles import CorpusError, TextFiles
 from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, code_points
 
 TRAIN, VAL = "train.bin", "val.bin"
+SHORTEST = 11
+"""Characters; fewer do not give each split the two tokens that one prediction takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,26 @@ def scan(text: TextFiles, check: Callable[[], None]) -> Generator[Progress, None
     return Scan(digest.hexdigest(), characters, length)
 
 
+def check_learnable(text: TextFiles, found: Scan) -> None:
+    """See that there is something to learn.
+
+    Raises:
+        CorpusError: the text is empty, too short, or one character over and over.
+    """
+    if not found.length:
+        raise CorpusError(f"{text.name} is empty.")
+    if len(found.characters) == 1:
+        raise CorpusError(
+            f"{text.name} has nothing to learn: it is {found.length:,} times the character "
+            f"{found.characters!r}."
+        )
+    if found.length < SHORTEST:
+        raise CorpusError(
+            f"{text.name} is too short to split into training and validation: it has "
+            f"{found.length} characters. Allowed: {SHORTEST} or more."
+        )
+
+
 def write_characters(
     text: TextFiles, found: Scan, tokenizer: CharTokenizer, folder: Path, check: Callable[[], None]
 ) -> Generator[Progress, None, tuple[int, int]]:
@@ -86,7 +108,7 @@ def write_characters(
             length += len(ids)
             if pace.due():
                 yield megabytes((text.size + done) / 2, text.size)
-        _settle(train, val)
+        settle(train, val)
     if length != found.length or text.changed():
         raise CorpusError(f"{text.name} changed while it was read; try again.")
     return found.train_length, length - found.train_length
@@ -111,11 +133,11 @@ def write_pairs(
         counts.append(len(ids))
         with (folder / name).open("wb") as file:
             file.write(ids.astype("<u2").data)
-            _settle(file)
+            settle(file)
     return counts[0], counts[1]
 
 
-def _settle(*files: BinaryIO) -> None:
+def settle(*files: BinaryIO) -> None:
     """Put the content on disk before a rename makes it count."""
     for file in files:
         file.flush()

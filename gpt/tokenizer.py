@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from gpt import disk
 from gpt.errors import Refused
 from gpt.text import visible
 
@@ -186,17 +187,18 @@ class GPT2Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these ids; U+FFFD for each that is no token and for broken characters."""
-        return b"".join(map(self._bytes, ids)).decode("utf-8", "replace")
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def decoder(self) -> Decoder:
         """A decoder for ids that come one at a time."""
-        return Decoder(self._bytes)
+        return Decoder(self.token_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Everything that `from_json` needs."""
         return {"kind": self.kind, "merges": self._merges}
 
-    def _bytes(self, token: int) -> bytes:
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 bytes of an id, which may be only a part of a character."""
         if not 0 <= token < GPT2_TOKENS:
             return UNKNOWN.encode()
         return self._encoding.decode_single_token_bytes(token)
@@ -235,8 +237,12 @@ def from_json(record: object) -> Tokenizer:
 
 
 def write(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the tokenizer to a JSON file, in ASCII."""
-    path.write_text(json.dumps(tokenizer.to_json()) + "\n", "ascii")
+    """Write the tokenizer to a JSON file, in ASCII.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    disk.write(path, json.dumps(tokenizer.to_json()) + "\n")
 
 
 def read(path: Path) -> Tokenizer:

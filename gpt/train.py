@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -13,13 +14,15 @@ from gpt import corpus, estimate, sample, tokenizer
 from gpt.config import Config
 from gpt.control import Control, Stopped
 from gpt.data import Splits
-from gpt.errors import Refused
+from gpt.errors import OUT_OF_MEMORY, Refused
 from gpt.events import Event, Finished, Phase
-from gpt.loop import Diverged, Loop, Ready
+from gpt.learner import Diverged
+from gpt.loop import Loop, Ready
 from gpt.peak import peak_flops
 from gpt.resumption import Resumption
-from gpt.runs import Journal, Run
+from gpt.runs import Journal, Run, RunError
 from gpt.settings import ConfigError, Problem, Value
+from gpt.text import visible
 from gpt.tokenizer import TokenizerError
 from gpt.world import World
 
@@ -52,7 +55,11 @@ def train(
         return
     run.create(config)
     try:
-        tokenizer.write(ready.tokens, run.tokenizer)
+        try:
+            tokenizer.write(ready.tokens, run.tokenizer)
+        except OSError as error:
+            words = f"{run.tokenizer} cannot be written: {error.strerror or error}."
+            raise RunError(visible(words)) from None
         yield from _journaled(run, early, _guarded(make_loop, config, run))
     finally:
         run.release()
@@ -157,9 +164,11 @@ def _guarded(
         yield Finished(step=error.step, reason="diverged", error=str(error))
     except Exception as error:
         if run is not None:
-            with run.log.open("a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), run.log.open("a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
-        yield Finished(reason="failed", error=_in_words(error, config))
+        words = _in_words(error, config)
+        traceback.clear_frames(error.__traceback__)  # what they hold is the memory that is short
+        yield Finished(reason="failed", error=words)
 
 
 def _recorded(
@@ -181,7 +190,7 @@ def _in_words(error: Exception, config: Config) -> str:
         return text
     if isinstance(error, MemoryError) or ("alloc" in text.lower() and "memory" in text.lower()):
         return (
-            f"there is not enough memory for batch_size = {config.batch_size}, block_size = "
+            f"{OUT_OF_MEMORY} for batch_size = {config.batch_size}, block_size = "
             f"{config.block_size}, n_layer = {config.n_layer} and n_embd = {config.n_embd}. "
             "Smaller ones need less; gradient_accumulation_steps makes up for a smaller batch_size."
         )

@@ -23,12 +23,13 @@ from gpt.errors import Refused
 from gpt.events import Eval, Event, Finished, Phase, Saved, Started, Step
 from gpt.record import Record
 from gpt.runs import Journal, Run
-from tui import messages, theme
+from tui import ascii, messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
 from tui.farewell import farewell
 from tui.help import HelpScreen
 from tui.history import HistoryScreen
+from tui.palette import recall, remember
 from tui.playground import PlaygroundScreen
 from tui.run import RunScreen
 from tui.session import Trainer
@@ -482,6 +483,22 @@ async def test_the_title_changes_seldom_and_the_bell_rings_once(
     assert rung == [True]
 
 
+async def test_memory_that_ran_out_leads_back_to_the_form(make: Make, script: Script) -> None:
+    # given
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begin(pilot, app)
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+
+        # when
+        words = "there is not enough memory for batch_size = 512"
+        script.end(Finished(reason="failed", error=words))
+
+        # then
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        assert [note.message for note in app._notifications] == [words]
+
+
 def view_of(name: str, *events: Event, path: Path = Path("runs/nowhere")) -> View:
     record = Record()
     for event in events:
@@ -564,20 +581,20 @@ async def test_the_theme_that_a_person_chose_comes_back(make: Make) -> None:
     app = make()
     async with app.run_test() as pilot:
         assert app.theme == "nanodeck"
-        assert theme.recall() is None
+        assert recall() is None
         for name in ("nord", "nanodeck", "gruvbox"):
             app.theme = name
             await pilot.pause()
-            assert theme.recall() == name
+            assert recall() == name
     assert make().theme == "gruvbox"
 
-    theme.remember("gone")
+    remember("gone")
     assert make().theme == "nanodeck"
 
 
 @given(st.text())
 def test_ascii_keeps_the_width(text: str) -> None:
-    plain = theme.plain(text)
+    plain = ascii.plain(text)
     assert plain.isascii()
     if text.isprintable():
         assert len(plain) == cell_len(text)

@@ -80,7 +80,7 @@ def test_any_name_stays_in_the_folder(name: str) -> None:
         (b"a = " + b"[" * 5000, "nested too deeply"),
         (b"a = [1]", "a table or a list"),
         (b"[model]\nn_layer = 3", "a table or a list"),
-        (b"#" * (presets.MAX_BYTES + 1), "larger than 1 MiB"),
+        (b"#" * (presets.MAX_BYTES + 1), "larger than 64 KiB"),
         (b"description = 3", "description = 3 cannot be used"),
     ],
 )

@@ -322,7 +322,7 @@ def test_a_run_that_is_under_way_is_not_resumed(tmp_path: Path) -> None:
             break
 
     # when, then
-    with pytest.raises(RunError, match="being trained by another process"):
+    with pytest.raises(RunError, match="being trained by this very program"):
         list(gpt.resume(Run(run.path)))
 
 
@@ -332,3 +332,26 @@ def test_a_run_without_a_checkpoint_is_told_so(tmp_path: Path) -> None:
     run.release()
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
         list(gpt.resume(run))
+
+
+@pytest.mark.slow
+def test_a_hundred_steps_after_each_of_twenty_stops_are_the_same(tmp_path: Path) -> None:
+    # given
+    config = small(max_iters=140, lr_decay_iters=140, eval_interval=10, keep_checkpoints=200)
+    whole = Run(tmp_path / "whole")
+    expected = figures(gpt.train(config, whole))
+    stopped_in: set[str] = set()
+
+    # when: stopped at twenty places of the first forty steps
+    for polls in range(10, 250, 12):
+        run = Run(tmp_path / f"stopped-{polls}")
+        events = stopped_at(polls, run, config)
+        stopped_in.add(phase_at_stop(events))
+        stop = events[-1].step or 0
+        assert stop <= 40
+        list(gpt.resume(run))
+
+        # then
+        assert figures(follow(run)) == expected
+        assert_equal(last(run), last(whole))
+    assert stopped_in == {"training", "evaluating", "sampling"}

@@ -37,12 +37,13 @@ from gpt.settings import make_config
 from tui.evals import table
 from tui.footer import Footer
 from tui.heading import heading_rows, phase_of, small_rows
-from tui.lines import Lines, cut, plain, wrap
+from tui.lines import Lines, plain
 from tui.messages import Edit, Leave, OpenRuns, Prompt
 from tui.run import RunScreen
 from tui.samples import HURRY, PACE, Typist
 from tui.summary import summary_rows
 from tui.view import View
+from tui.wrap import cut, wrap
 
 NOW = 2e9
 POEM = "ROMEO:\nAnd that the have of the sone thy heart\n"

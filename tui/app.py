@@ -1,13 +1,8 @@
-"""The App: its screens, the session, the redraw tick, and the way in and out."""
+"""The App: its screens, the session and the redraw tick."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,17 +13,18 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from gpt.folders import state_folder
+from gpt.errors import OUT_OF_MEMORY
 from gpt.runs import ROOT, Run, RunError
+from gpt.stopwatch import awake
 from gpt.text import visible
 from tui import messages
-from tui.farewell import farewell
 from tui.leaving import LeavingApp
+from tui.main import Options
 from tui.past import open_view, reference
-from tui.session import Session, Trainer, gpt_train, import_trainer
+from tui.session import Session, Trainer, gpt_resume, gpt_train, import_trainer
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
-from tui.terminal import Terminal, signals
+from tui.terminal import Terminal
 from tui.view import View
 
 TICK_SECONDS = 0.25
@@ -36,51 +32,13 @@ IMPORT_SECONDS = 1.0
 """After the first paint, so that importing torch does not hold up the first keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line asks of the screen; `values` are raw `--key=value` texts."""
-
-    preset: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
-    start: bool = False
-    ascii: bool = False
-    mouse: bool = True
-
-
-def main(options: Options) -> int:
-    """Show the screen until the person leaves, say goodbye, and give the exit code.
-
-    See `Nanodeck.exit_code`.
-    """
-    with Terminal(state_folder() / "nanodeck.log") as terminal:
-        app = Nanodeck(options, terminal)
-        with signals(terminal, app.obey):
-            app.run(mouse=options.mouse)
-            app.end_session()
-    say_goodbye(app, terminal.target)
-    if any(not thread.daemon for thread in threading.enumerate()[1:]):
-        # A run that does not stop, or an import under way, would hold the process here.
-        sys.stdout.flush()
-        os._exit(app.exit_code)
-    return app.exit_code
-
-
-def say_goodbye(app: Nanodeck, log: Path | None) -> None:
-    """Leave in the shell how the run ended, what to do with it, and what went wrong, if so."""
-    session = app.session
-    if app.fault and not app.signalled:
-        details = f" The details are in {log}." if log else ""
-        print(visible(f"Nanodeck failed: {app.fault}.{details}"), file=sys.stderr)
-    if session and session.refused is None:
-        print(*farewell(session.view), sep="\n")
-
-
 class Opened(Message):
-    """The journal of a past run is read."""
+    """The journal of a past run is read, to be looked at or to be gone on with."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, resume: bool) -> None:
         super().__init__()
         self.view = view
+        self.resume = resume
 
 
 class Nanodeck(LeavingApp):
@@ -97,13 +55,14 @@ class Nanodeck(LeavingApp):
         Binding("q", "quit", "quit"),
         Binding("ctrl+q", "quit", "quit", show=False, priority=True),
         Binding("ctrl+c", "interrupt", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "to the shell", show=False, priority=True),
     ]
 
     def __init__(
         self,
         options: Options,
         terminal: Terminal | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake,
         train: Trainer = gpt_train,
     ) -> None:
         super().__init__(terminal, ascii=options.ascii, clock=clock)
@@ -122,6 +81,7 @@ class Nanodeck(LeavingApp):
     def on_mount(self) -> None:
         """Start the tick; import torch once there is something to look at."""
         self.set_interval(TICK_SECONDS, self.tick)
+        self.heed_stops()
         if self.options.start:
             self.call_after_refresh(self._setup.press_train)
         if self.terminal:
@@ -156,6 +116,10 @@ class Nanodeck(LeavingApp):
         finished = session.view.record.finished
         if finished and finished.reason != "stopped":
             self.bell()
+        if finished and (finished.error or "").startswith(OUT_OF_MEMORY):
+            # The form is where the sizes are that matter; the run stays in the table of runs.
+            self._close(session.view)
+            self._tell(finished.error or "", seconds=30)
 
     def _redirect(self, session: Session) -> None:
         run = session.view.run
@@ -164,8 +128,9 @@ class Nanodeck(LeavingApp):
 
     def _refuse(self, words: str) -> None:
         """The run could not begin: back to the form, with the reason."""
+        if self.session:
+            self._close(self.session.view)
         self.session = None
-        self._back_to(self._setup)
         for line in self._setup.query(StatusLine):
             line.show(None)
         self._tell(words, seconds=30)
@@ -175,11 +140,7 @@ class Nanodeck(LeavingApp):
 
     @on(messages.Train)
     def _train(self, message: messages.Train) -> None:
-        if self.session and self.training:
-            self._tell(
-                f"{self.session.view.name} is under way, and one run trains at a time. "
-                "v shows it; there S twice stops and saves it."
-            )
+        if self._busy():
             return
         try:
             run = Run.new(message.name)
@@ -187,10 +148,23 @@ class Nanodeck(LeavingApp):
             self._tell(str(error))
             return
         curve = reference(message.name)
-        self.session = Session(message.config, message.name, run, self.train, curve)
-        self._ending_seen = False
-        self.session.start()
+        self._begin(Session(message.config, message.name, run, self.train, curve))
         self.action_show_run()
+
+    def _begin(self, session: Session) -> None:
+        self.session = session
+        self._ending_seen = False
+        session.start()
+
+    def _busy(self) -> bool:
+        """Whether a run is under way, which is then said."""
+        if self.session is None or not self.training:
+            return False
+        self._tell(
+            f"{self.session.view.name} is under way, and one run trains at a time. "
+            "v shows it; there S twice stops and saves it."
+        )
+        return True
 
     @on(messages.Edit)
     def _edit(self, message: messages.Edit) -> None:
@@ -212,25 +186,49 @@ class Nanodeck(LeavingApp):
         if self.session and message.path.absolute() == self.session.view.run.path.absolute():
             self.action_show_run()
             return
-        self._opening = message.path
-        read = partial(self._read_view, message.path)
+        self._read(message.path)
+
+    @on(messages.Resume)
+    def _resume(self, message: messages.Resume) -> None:
+        if not self._busy():
+            self._read(message.path, resume=True)
+
+    def _read(self, path: Path, resume: bool = False) -> None:
+        self._opening = path
+        read = partial(self._read_view, path, resume)
         self.run_worker(read, thread=True, exit_on_error=False)
 
-    def _read_view(self, path: Path) -> None:
+    def _read_view(self, path: Path, resume: bool) -> None:
         """In a thread, since a long journal takes seconds to read."""
         try:
             view = open_view(path)
         except RunError as error:
             self._tell(str(error))
             return
-        self.post_message(Opened(view))
+        self.post_message(Opened(view, resume))
 
     @on(Opened)
     def _opened(self, message: Opened) -> None:
-        """Show it, unless another one was asked for meanwhile, or it is shown."""
-        if message.view.run.path == self._opening:
-            self._opening = None
-            self._show(message.view)
+        """Show it or go on with it, unless another one was asked for meanwhile."""
+        view = message.view
+        if view.run.path != self._opening:
+            return
+        self._opening = None
+        if not message.resume:
+            self._show(view)
+        elif not self._busy():
+            self._go_on(view)
+
+    def _go_on(self, view: View) -> None:
+        """Train a past run further, on its screen."""
+        from tui.run import RunScreen
+
+        self._begin(
+            Session(view.config, view.name, view.run, gpt_resume, view.reference, view.record)
+        )
+        if isinstance(self.screen, RunScreen) and self.screen.view.run.path == view.run.path:
+            self.pop_screen()
+        self.action_show_run()
 
     @on(messages.Prompt)
     def _prompt(self, message: messages.Prompt) -> None:
@@ -280,6 +278,15 @@ class Nanodeck(LeavingApp):
                 self._back_to(screen)
                 return
         self.push_screen(RunScreen(view))
+
+    def _close(self, view: View) -> None:
+        """Leave the screen of a run, wherever it is in the stack, for the one below it."""
+        below: Screen[Any] = self._setup
+        for screen in self.screen_stack:
+            if isinstance(screen, Redrawn) and screen.view is view:
+                self._back_to(below)
+                return
+            below = screen
 
     def _back_to(self, screen: Screen[Any]) -> None:
         """Close what is above this screen. Not awaited: the caller may be one of those."""

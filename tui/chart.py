@@ -75,13 +75,16 @@ class Chart(Pane):
 
     def visible_rows(self) -> list[Row]:
         rows = super().visible_rows()
-        if self.cursor is None or self.curves is None or self.picture is None:
+        if self.curves is None or self.picture is None:
             return rows
-        column = self.picture.column(self.curves.x_of(self.cursor))
-        if column is None:
-            return rows
-        rule = "|" if self.ascii else "│"
-        return [*(marked(row, column, rule) for row in rows[:-2]), *rows[-2:]]
+        dotted, whole = (":", "|") if self.ascii else ("┊", "│")
+        seams = [(step, "faint", dotted) for step in self.curves.record.seams]
+        cursor = [] if self.cursor is None else [(self.cursor, "accent", whole)]
+        for step, role, rule in (*seams, *cursor):
+            column = self.picture.column(self.curves.x_of(step))
+            if column is not None:
+                rows = [*(marked(row, column, role, rule) for row in rows[:-2]), *rows[-2:]]
+        return rows
 
     def plain_text(self) -> str:
         return "\n".join([self.borders[0], super().plain_text(), self.borders[1]])
@@ -177,15 +180,17 @@ def overfitting(record: Record, step: int) -> str:
     return f"no better validation since step {best.step:,}: it may be learning by heart"
 
 
-def marked(row: Row, column: int, rule: str) -> Row:
-    """The row with one column shown as the cursor."""
+def marked(row: Row, column: int, mark: str, rule: str) -> Row:
+    """The row with one column ruled: for the cursor, whose role is accent, on what is there, and
+    for a place where a run went on on blanks alone."""
     runs: list[Run] = []
     start = 0
     for role, text in row:
         place = column - start
         if 0 <= place < len(text):
-            bare = role == "raw" or text[place] == " "
-            here = ("accent", rule) if bare else ("cursor", text[place])
+            blank, cursor = text[place] == " ", mark == "accent"
+            ruled = blank or (cursor and role == "raw")
+            here = (mark, rule) if ruled else ("cursor" if cursor else role, text[place])
             runs += [(role, text[:place]), here, (role, text[place + 1 :])]
         else:
             runs.append((role, text))

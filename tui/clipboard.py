@@ -1,14 +1,32 @@
-"""Copying: the system's clipboard program, where there is one that can work, and a file."""
+"""Copying: the system's clipboard program, the terminal's own way, and always a file."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from textual.app import App
+
+from gpt.text import visible
 
 SECONDS = 3.0
+OSC_52_LIMIT = 74_994
+"""Characters that terminals take at least; a longer text goes the other ways."""
+
+
+async def offer(app: App[Any], text: str, name: str, folders: Iterable[Path]) -> str:
+    """Copy a text in every way there is, into a file of this name too; what was done, in words."""
+    path = write(text, name, folders)
+    if len(text) <= OSC_52_LIMIT:
+        app.copy_to_clipboard(text)
+    program = await asyncio.to_thread(copy, text)
+    told = f"copied with {program}" if program else "copied, where the terminal allows it"
+    return f"{told}\n{visible(str(path))}" if path else told
 
 
 def programs() -> list[list[str]]:

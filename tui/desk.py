@@ -9,10 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Tab, Tabs
 
 from tui.lines import app_of
-
-PANES = ("presets", "settings", "run")
-NARROW = 100
-"""Columns below which there is one pane at a time."""
+from tui.measures import NARROW, PANES
 
 
 class Pane(Vertical):

@@ -16,6 +16,7 @@ from tui.draft import Verdict
 from tui.explanation import Explanation
 from tui.field import UNTYPABLE
 from tui.form import Form
+from tui.marks import MARKS
 from tui.shelf import Entry
 from tui.still import Still
 
@@ -41,15 +42,19 @@ class Editor(Pane):
         self._place: Form.Attended | None = None
 
     def compose(self) -> ComposeResult:
-        """A heading, the filter while it is used, the form, the explanation."""
+        """A heading, the filter once a key asks for it, the form, the explanation."""
         yield Heading("settings", id="settings-heading", classes="setup-heading")
-        yield Input(placeholder="part of a name", id="filter", compact=True, restrict=UNTYPABLE)
+        field = Input(
+            placeholder="part of a name",
+            id="filter",
+            compact=True,
+            restrict=UNTYPABLE,
+            highlighter=MARKS,
+        )
+        field.display = False
+        yield field
         yield Form(id="form")
         yield Explanation(id="explanation")
-
-    def on_mount(self) -> None:
-        """The filter is asked for with a key."""
-        self._filter.display = False
 
     @property
     def form(self) -> Form:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gpt.text import visible
+from tui.keys import can_resume
 from tui.view import View
 
 ENDINGS = {
@@ -43,7 +44,8 @@ def commands(view: View) -> list[str]:
     reference = shlex.quote(visible(_reference(view.run.path)))
     start = program()
     sample = [f"{start} sample {reference}", f"{start} eval {reference}"]
-    return [*(sample if view.record.saved else []), start]
+    resume = [f"{start} resume {reference}"] if can_resume(view.record) else []
+    return [*resume, *(sample if view.record.saved else []), start]
 
 
 def program() -> str:

@@ -12,7 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
-from tui.lines import cut
+from tui.marks import MARKS
+from tui.wrap import cut
 
 if TYPE_CHECKING:
     from gpt.settings import Setting
@@ -34,7 +35,7 @@ class Entry(Input):
     """A value that is typed."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, compact=True, restrict=UNTYPABLE)
+        super().__init__(text, compact=True, restrict=UNTYPABLE, highlighter=MARKS)
 
     def show(self, text: str) -> None:
         """Put this in the field; it is no edit."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 
-from gpt.folders import cache_folder
+from gpt.folders import cache_folder, state_folder
 from gpt.text import visible
 from tui import numbers
 from tui.desk import Pane
@@ -176,14 +174,9 @@ class Forecast(VerticalScroll, can_focus=True):
         """Copy nanoGPT's command: clipboard program, OSC 52, and a file."""
         from tui import clipboard
 
-        command, path = self.command, cache_folder() / "copied-command.txt"
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(command + "\n", "utf-8")
-        app_of(self).copy_to_clipboard(command)
-        program = await asyncio.to_thread(clipboard.copy, command)
-        told = f"copied with {program}" if program else "copied, where the terminal allows it"
-        self.notify(f"{told}\n{visible(str(path))}", markup=False)
+        folders = [cache_folder(), state_folder()]
+        told = await clipboard.offer(app_of(self), self.command, "copied-command.txt", folders)
+        self.notify(told, markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There is something to copy only when there is a command."""

@@ -9,8 +9,9 @@ from rich.cells import cell_len
 from gpt.record import Record
 from gpt.text import visible
 from tui import numbers
-from tui.lines import Lines, Row, Run, cut
+from tui.lines import Lines, Row, Run
 from tui.view import View
+from tui.wrap import cut
 
 SKIPPABLE = ("evaluating", "sampling")
 ROLES = {
@@ -66,11 +67,12 @@ def word_of(view: View) -> str:
 def progress_of(record: Record, now: float) -> str:
     """How far the phase is, where it says so, else for how long it lasts once that is a while."""
     progress = record.progress
+    unit = visible(progress.unit, keep="") if progress is not None else ""
     if progress is not None and progress.total:
         done, total = numbers.count(progress.done), numbers.count(progress.total)
-        return f"{done} of {total} {progress.unit}"
+        return f"{done} of {total} {unit}"
     if progress is not None and progress.done:
-        return f"{numbers.count(progress.done)} {progress.unit}"
+        return f"{numbers.count(progress.done)} {unit}"
     lasts = now - record.phase_since
     if record.phase in ("", "training") or not record.phase_since or lasts < 2:
         return ""

@@ -20,7 +20,8 @@ from gpt.history import Summary, summarize
 from gpt.runs import Run
 from gpt.text import visible
 from tui.footer import Footer
-from tui.messages import OpenRun, Prompt
+from tui.marks import MARKS
+from tui.messages import OpenRun, Prompt, Resume
 from tui.numbers import clock, count, fixed
 from tui.past import short_name
 from tui.status import StatusLine
@@ -89,10 +90,11 @@ def read_row(path: Path) -> Row:
 
 
 class HistoryScreen(Screen[None]):
-    """The runs under `root`, newest first: enter opens one, P prompts its model."""
+    """The runs under `root`, newest first: enter opens one, P prompts it, p goes on with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("P", "prompt", "prompt it"),
+        Binding("p", "resume", "go on"),
         Binding("slash", "filter", "filter"),
         Binding("f5", "reload", "read again", show=False),
         Binding("escape", "back", "back"),
@@ -116,7 +118,7 @@ class HistoryScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """The filter, the table, a line on the run under the cursor."""
         yield Static("Runs", id="history-title", markup=False)
-        yield Input(placeholder="part of a name or a state", id="history-filter")
+        yield Input(placeholder="part of a name or a state", id="history-filter", highlighter=MARKS)
         yield RunTable(id="history-table", cursor_type="row", zebra_stripes=False)
         yield Static("Reading the runs ...", id="history-empty", markup=False)
         yield Static("", id="history-detail", markup=False)
@@ -221,6 +223,12 @@ class HistoryScreen(Screen[None]):
         row = self._current()
         if row:
             self.post_message(Prompt(row.path))
+
+    def action_resume(self) -> None:
+        """Train the run under the cursor further, from its newest checkpoint."""
+        row = self._current()
+        if row:
+            self.post_message(Resume(row.path))
 
     def action_filter(self) -> None:
         """Show the filter and type into it."""

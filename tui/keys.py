@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from textual.binding import ActiveBinding, Binding, BindingType
 
+from gpt.record import Record
 from tui.view import View
 
 BINDINGS: list[BindingType] = [
@@ -52,6 +53,8 @@ def can_act(action: str, view: View, moving: bool) -> bool:
         case "pause":
             return control is not None and not control.paused
         case "go_on":
+            if not moving:
+                return can_resume(view.record)
             return control is not None and control.paused
         case "stop" | "ask":
             return control is not None and not control.stopping
@@ -61,6 +64,12 @@ def can_act(action: str, view: View, moving: bool) -> bool:
             return not moving
         case _:
             return True
+
+
+def can_resume(record: Record) -> bool:
+    """Whether a run that does not move can go on from a checkpoint, and would not end as before."""
+    reason = record.finished.reason if record.finished else ""
+    return bool(record.saved) and reason not in ("done", "diverged")
 
 
 def fitted(found: dict[str, ActiveBinding], columns: int, moving: bool) -> dict[str, ActiveBinding]:

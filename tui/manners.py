@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 
 from textual import events
@@ -11,8 +10,10 @@ from textual.app import App
 from textual.filter import LineFilter
 from textual.theme import Theme
 
+from gpt.stopwatch import awake
+from tui.palette import has_few_colors, remember
 from tui.terminal import Terminal, speaks_utf8
-from tui.theme import ANSI, NANODECK, AsciiFilter, choose, has_few_colors, remember
+from tui.theme import ANSI, NANODECK, AsciiFilter, choose
 
 TITLE_SECONDS = 2.0
 
@@ -23,7 +24,7 @@ class MannerlyApp(App[None]):
     Args:
         terminal: the terminal that it has to itself; None in tests.
         ascii: draw with ASCII alone, also where the locale speaks UTF-8.
-        clock: monotonic seconds.
+        clock: seconds, without those in which the process was stopped.
 
     Attributes:
         window_title: the terminal's title as it was last set.
@@ -34,7 +35,7 @@ class MannerlyApp(App[None]):
         terminal: Terminal | None = None,
         *,
         ascii: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake,
     ) -> None:
         # Textual decides now, before the theme is known, how it leaves colours out.
         super().__init__(ansi_color=has_few_colors(os.environ) or None)

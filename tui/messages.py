@@ -45,6 +45,14 @@ class OpenRun(Message):
         self.path = path
 
 
+class Resume(Message):
+    """Go on with the run in this folder where it stopped."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+
 class Prompt(Message):
     """Let a person prompt the model of the run in this folder."""
 

@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 
 from gpt.record import LOG_LINES, Record
 from gpt.text import visible
-from tui.lines import Lines, Row, plain, wrap
+from tui.lines import Lines, Row, plain
+from tui.wrap import wrap
 
 WHEEL = 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from gpt.text import visible
 from tui import clipboard
 from tui.footer import Footer
 from tui.lines import app_of
+from tui.marks import MARKS
 from tui.past import short_name
 from tui.status import StatusLine
 from tui.writer import Recipe, Writing, open_model
@@ -120,6 +120,7 @@ class PlaygroundScreen(Screen[None]):
         yield Input(
             placeholder="a beginning for the model to go on from; \\n is a line break",
             id="playground-prompt",
+            highlighter=MARKS,
         )
         yield Static("", id="playground-problem", markup=False)
         yield StatusLine()
@@ -229,11 +230,9 @@ class PlaygroundScreen(Screen[None]):
             return
         last = self.query(Written).last()
         text = last.prompt + last.text
-        path = clipboard.write(text, "copied-text.txt", (self.run.path, state_folder()))
-        app_of(self).copy_to_clipboard(text)
-        program = await asyncio.to_thread(clipboard.copy, text)
-        told = f"copied with {program}" if program else "copied, where the terminal allows it"
-        self.notify(visible(f"{told}\n{path}" if path else told), markup=False)
+        folders = self.run.path, state_folder()
+        told = await clipboard.offer(app_of(self), text, "copied-text.txt", folders)
+        self.notify(told, markup=False)
 
     def action_back(self) -> None:
         """Stop the text under way; else leave the field; else leave the screen."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
@@ -13,8 +12,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from gpt.text import visible
+from tui.card import cards
 from tui.desk import Pane
-from tui.lines import cut, wrap
 from tui.shelf import Entry, Shelf
 from tui.still import Still
 
@@ -66,8 +65,10 @@ class PresetList(OptionList):
         self.highlighted = self.entries.index(entry)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Descriptions are wrapped to the width."""
+        """Descriptions are wrapped to the width; the chosen entry stays in sight."""
         self._draw()
+        self.scroll_home(animate=False, immediate=True)
+        self.scroll_to_highlight()
         self.post_message(self.LaidOut())
 
     def watch_highlighted(self, highlighted: int | None) -> None:
@@ -77,11 +78,10 @@ class PresetList(OptionList):
             self._draw()
 
     def _draw(self) -> None:
-        width = self.scrollable_content_region.width - 3
-        drawn = [
-            self._prompt(entry, index == self.highlighted, max(8, width))
-            for index, entry in enumerate(self.entries)
-        ]
+        # By the size without a scrollbar, so that one that is there now does not keep itself.
+        size = self.content_region.size
+        _, found = cards(self.entries, self.highlighted, size, self.times)
+        drawn = [Content("\n").join(Content.assemble(*parts) for parts in rows) for rows in found]
         before, self._drawn = self._drawn, drawn
         if len(drawn) != self.option_count:
             chosen = self.highlighted
@@ -93,20 +93,3 @@ class PresetList(OptionList):
             for index, prompt in enumerate(drawn):
                 if prompt != before[index]:
                     self.replace_option_prompt_at_index(index, prompt)
-
-    def _prompt(self, entry: Entry, chosen: bool, width: int) -> Content:
-        mark = " *" if entry.draft.edits else ""
-        time = self.times.get(entry, "")
-        name = cut(visible(entry.name, keep=""), width - len(mark))
-        gap = width - cell_len(name) - len(mark) - len(time)
-        about = "its file is gone" if entry.lost else entry.preset.description
-        lines = [line for line in wrap(visible(about, keep=""), width) if line]
-        if time and gap < 1:
-            lines.insert(0, time)
-        return Content.assemble(
-            "▸ " if chosen else "  ",
-            (name, "bold"),
-            (mark, "$accent"),
-            " " * gap + time if gap > 0 else "",
-            *((f"\n  {line}", "dim") for line in lines),
-        )

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt.hardware import has_gpu
 from tui.draft import Draft, Verdict, check_surroundings, vocab_size
 from tui.forecast import Outlook, duration
 from tui.preflight import PROGRAM, Preflight, Request
@@ -22,15 +19,6 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 0.4
 """After the last edit, before it is measured."""
 WHILE_TRAINING = "known after the run"
-
-
-def has_gpu() -> bool:
-    """Whether this machine seems to have a GPU that torch can use, found without torch."""
-    if sys.platform == "darwin":
-        return platform.machine() == "arm64"
-    if sys.platform == "win32":
-        return shutil.which("nvcuda.dll") is not None
-    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
 
 
 class Prospect:

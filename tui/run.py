@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import ClassVar, Literal
@@ -16,6 +15,7 @@ from textual.screen import Screen
 from gpt import reference
 from gpt.folders import state_folder
 from gpt.reference import CurveError, Reference
+from gpt.stopwatch import awake
 from gpt.text import visible
 from tui import clipboard, keys
 from tui.chart import Chart
@@ -25,7 +25,7 @@ from tui.footer import Footer
 from tui.heading import SMALL, Heading, skippable
 from tui.layout import Layout
 from tui.lines import ROLES, app_of
-from tui.messages import Edit, Leave, OpenRuns, Prompt
+from tui.messages import Edit, Leave, OpenRuns, Prompt, Resume
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
@@ -35,8 +35,6 @@ FIGURES_EVERY = 1.0
 CHART_EVERY = 2.5
 TWICE = 2.0
 """Seconds within which the second S follows the first."""
-OSC_52_LIMIT = 74_994
-"""Characters that terminals take at least; a longer text goes the other ways."""
 COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
 ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
 
@@ -50,7 +48,7 @@ class RunScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = ROWS
     BINDINGS = keys.BINDINGS
 
-    def __init__(self, view: View, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, view: View, clock: Callable[[], float] = awake) -> None:
         super().__init__()
         self.view = view
         self.clock = clock
@@ -235,8 +233,10 @@ class RunScreen(Screen[None]):
             self.refresh_view()
 
     def action_go_on(self) -> None:
-        """Continue after a pause."""
-        if self.view.control is not None:
+        """Continue after a pause, or a run that had stopped."""
+        if not self.view.live:
+            self.post_message(Resume(self.view.run.path))
+        elif self.view.control is not None:
             self.view.control.go_on()
             self.refresh_view()
 
@@ -287,12 +287,9 @@ class RunScreen(Screen[None]):
         """Copy the pane in focus: clipboard program, OSC 52, and a file."""
         pane = self.panes[self.look.pane - 1]
         text = pane.plain_text()
-        path = clipboard.write(text, f"copied-{pane.id}.txt", (self.view.run.path, state_folder()))
-        if len(text) <= OSC_52_LIMIT:
-            app_of(self).copy_to_clipboard(text)
-        program = await asyncio.to_thread(clipboard.copy, text)
-        told = f"copied with {program}" if program else "copied, where the terminal allows it"
-        self.notify(f"{told}\n{visible(str(path))}" if path else told, markup=False)
+        folders = self.view.run.path, state_folder()
+        told = await clipboard.offer(app_of(self), text, f"copied-{pane.id}.txt", folders)
+        self.notify(told, markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can act now is offered."""

@@ -8,8 +8,9 @@ from textual.message import Message
 
 from gpt.record import SAMPLES, Record, Written
 from gpt.text import visible
-from tui.lines import Lines, Row, Run, app_of, wrap
+from tui.lines import Lines, Row, Run, app_of
 from tui.panes import ScrollPane
+from tui.wrap import wrap
 
 PACE = 90.0
 """Characters a second: about as fast as one can read along."""

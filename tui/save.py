@@ -15,6 +15,7 @@ from gpt import presets
 from gpt.presets import Preset, PresetError
 from gpt.text import visible
 from tui.field import UNTYPABLE
+from tui.marks import MARKS
 
 if TYPE_CHECKING:
     from gpt.config import Config
@@ -48,7 +49,7 @@ class SaveDialog(ModalScreen[str | None]):
         with Vertical(id="save"):
             yield Static("Save as a preset", id="save-heading", markup=False)
             yield Static("name", classes="save-label", markup=False)
-            yield Input(name, id="save-name", compact=True, restrict=UNTYPABLE)
+            yield Input(name, id="save-name", compact=True, restrict=UNTYPABLE, highlighter=MARKS)
             yield Static("a line about it", classes="save-label", markup=False)
             yield Input(
                 description,
@@ -56,6 +57,7 @@ class SaveDialog(ModalScreen[str | None]):
                 id="save-description",
                 compact=True,
                 restrict=UNTYPABLE,
+                highlighter=MARKS,
             )
             yield Static("", id="save-problem", markup=False)
             with Horizontal(id="save-buttons"):
@@ -77,7 +79,7 @@ class SaveDialog(ModalScreen[str | None]):
         """Write the file, unless it would replace another unasked."""
         name = self.query_one("#save-name", Input).value.strip()
         description = self.query_one("#save-description", Input).value.strip()
-        exists = (presets.user_folder() / f"{name}.toml").is_file()
+        exists = presets.is_own(name)
         if exists and self._to_replace != name:
             self._to_replace = name
             self._say(f"There is a preset {name} of yours. Save again to replace it.")

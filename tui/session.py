@@ -37,6 +37,15 @@ def gpt_train(config: Config, run: Run | None, control: Control | None) -> Itera
     return train(config, run, control)
 
 
+def gpt_resume(config: Config, run: Run | None, control: Control | None) -> Iterator[Event]:
+    """`gpt.train.resume`, whose settings are the run's own."""
+    from gpt.train import resume
+
+    if run is None:
+        raise ValueError("only a run can be resumed")
+    return resume(run, control=control)
+
+
 def import_trainer() -> None:
     """Import what training needs in a thread of its own, so that the next run starts sooner.
 
@@ -69,6 +78,9 @@ class Session:
     that into `view.record` on the side of the interface. Nothing else crosses but `control`.
     The thread is no daemon: one that is killed inside torch at exit aborts the process.
 
+    Args:
+        record: what a run that goes on has been so far.
+
     Attributes:
         view: the run as a screen draws it.
         refused: why the run could not begin, when it could not.
@@ -81,11 +93,15 @@ class Session:
         run: Run,
         train: Trainer = gpt_train,
         reference: Path | None = None,
+        record: Record | None = None,
     ) -> None:
         self.control = Control()
-        self.view = View(name, run, Record(), config, self.control, reference)
+        record = record or Record()
+        record.finished = None  # what goes on has not ended
+        self.view = View(name, run, record, config, self.control, reference)
         self.refused: str | None = None
         self.over = False
+        self._phase = "preparing"
         self._queue: SimpleQueue[Event | Refusal | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, args=(train,), name="training")
 
@@ -97,6 +113,16 @@ class Session:
     def stop(self) -> None:
         """Ask the run to stop and save; safe from any thread."""
         self.control.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread is at work; known at once, and in any thread, unlike `over`."""
+        return self._thread.is_alive()
+
+    @property
+    def saving(self) -> bool:
+        """Whether it writes a checkpoint now; likewise."""
+        return self.running and self._phase == "saving"
 
     def drain(self, limit: int = 5000) -> bool:
         """Take in what has come, at most `limit` of it; whether there was anything.
@@ -135,7 +161,9 @@ class Session:
         try:
             for event in train(self.view.config, self.view.run, self.control):
                 self._queue.put(event)
-                if isinstance(event, Started):
+                if isinstance(event, Phase):
+                    self._phase = event.name
+                elif isinstance(event, Started):
                     begun = True
                     collect_and_settle()
         except Exception as error:

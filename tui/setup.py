@@ -17,13 +17,14 @@ from textual.widgets import Button, Input, OptionList
 
 from gpt.presets import Preset, PresetError
 from gpt.text import visible
-from tui.desk import NARROW, PANES, Desk
+from tui.desk import Desk
 from tui.draft import Verdict
 from tui.editor import Editor
 from tui.footer import Footer
 from tui.forecast import Forecast, RunPane
 from tui.form import Form
 from tui.lines import app_of
+from tui.measures import COLUMNS, PANES, ROWS, classes
 from tui.messages import OpenRuns, Train
 from tui.preflight import PROGRAM
 from tui.presets import PresetList, PresetsPane
@@ -37,8 +38,6 @@ from tui.still import Still
 if TYPE_CHECKING:
     from gpt.config import Config
 
-COLUMNS = [(0, "-narrow"), (NARROW, "-wide"), (120, "-roomy"), (150, "-splendid")]
-ROWS = [(0, "-flat"), (13, "-low"), (20, "-middle"), (34, "-high")]
 LAYOUT_SECONDS = 0.5
 """After which the screen is drawn even if its list has no room to be laid out in."""
 LATER = ("gpt.settings", "gpt.corpus", "gpt.estimate", "gpt.nanogpt")
@@ -90,6 +89,8 @@ class SetupScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """The presets alone; form and forecast come after the first paint."""
         self._unpainted.enter_context(app_of(self).batch_update())
+        # Textual sets them only after it has laid the screen out once without them.
+        self.add_class(*classes(app_of(self).size))
         yield Still("nanodeck", id="setup-title")
         with Desk(id="desk"):
             yield PresetsPane(id="pane-presets")

@@ -7,7 +7,9 @@ from pathlib import Path
 from gpt.record import Record
 from gpt.text import visible
 from tui import numbers
-from tui.lines import Lines, Row, wrap
+from tui.keys import can_resume
+from tui.lines import Lines, Row
+from tui.wrap import wrap
 
 NEXT: Row = [
     ("accent", "enter"), ("muted", " prompt it   "),
@@ -16,6 +18,7 @@ NEXT: Row = [
     ("accent", "r"), ("muted", " see the runs"),
 ]  # fmt: skip
 AGAIN: Row = NEXT[2:]
+RESUME: Row = [("accent", "p"), ("muted", " go on   ")]
 HEADS = {
     "done": ("good", "done"),
     "stopped": ("warning", "stopped and saved"),
@@ -49,7 +52,8 @@ def summary_rows(record: Record, path: Path, width: int) -> list[Row]:
     rows += [[("muted", part)] for part in wrap(_where(record, path), width)]
     if record.finished and record.finished.reason == "failed":
         rows.append([("muted", "details in run.log in the run's folder")])
-    rows.append(NEXT if record.saved else AGAIN)
+    ahead = NEXT if record.saved else AGAIN
+    rows.append([*RESUME, *ahead] if can_resume(record) else ahead)
     return rows
 
 

@@ -1,31 +1,23 @@
 """The person's terminal: lent to the screen, and given back as it was, whatever happens.
 
 Textual puts the terminal back when Python gets to unwind. This module sees to the rest:
-native output, which would smear the screen; signals, which Textual does not handle; and a
-hard exit, a native crash or a kill, after which only another process can still do it.
+native output, which would smear the screen; and a hard exit, a native crash or a kill, after
+which only another process can still do it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self, TextIO
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-STOP_SECONDS = 5.0
-"""How long a run may take to stop and save before the app leaves without it."""
-GRACE_SECONDS = STOP_SECONDS + 2.0
-"""How long the app may take to leave after a signal before the process ends regardless."""
+from gpt.signals import ENDING
 
 # Mouse tracking and its formats, focus reports, bracketed paste and resize reports off; line
 # wrap and cursor on; plain text. Harmless when they are so already.
@@ -86,6 +78,7 @@ class Terminal:
         self.log = log
         self.target: Path | None = None
         self._wanted: Path | None = None
+        self._lent = True
 
     def __enter__(self) -> Self:
         if sys.platform != "win32":  # there, Textual asks the system for descriptor 1
@@ -118,11 +111,32 @@ class Terminal:
         os.dup2(log, 2)
         os.close(log)
 
-    def abandon(self, code: int) -> None:
-        """End the process now, from any thread, with the terminal as it was."""
-        if sys.platform != "win32":
-            self._restore_modes()
+    def abandon(self, code: int, words: Sequence[str] = ()) -> None:
+        """End the process now, from any thread, with the terminal as it was and these last words.
+
+        What has to be written the guard writes afterwards, so that nothing here waits for a
+        terminal that is not read.
+        """
+        if sys.platform != "win32" and self._guard:
+            if self._lent:
+                self._restore_modes()
+            self._guard.leave_words(words)
         os._exit(code)
+
+    @contextlib.contextmanager
+    def given_back(self) -> Generator[None]:
+        """While inside, the terminal is the shell's, once Textual has left it."""
+        self._lent = False
+        if sys.platform != "win32":
+            self._write(POP_TITLE)
+            if self._guard:
+                self._guard.rest()
+        yield
+        self._lent = True
+        if sys.platform != "win32":
+            if self._guard:
+                self._guard.wake()
+            self._write(PUSH_TITLE)
 
     if sys.platform != "win32":
 
@@ -133,15 +147,17 @@ class Terminal:
             self._modes = termios.tcgetattr(0) if self._is_terminal else None
             self._descriptors = os.dup(1), os.dup(2)
             self._streams = sys.__stdout__, sys.__stderr__
-            self._guard = _Guard(self._restore_in_guard) if self._is_terminal else None
+            self._guard = _Guard(self._end_in_guard) if self._is_terminal else None
             private = _open_private(self._descriptors[0])
             sys.__stdout__ = sys.__stderr__ = private  # type: ignore[misc]  # Final in typeshed
             _trim(self.log)
             self.redirect_native_output()
+            faulthandler.enable(2)  # a crash in native code is told in the log
             self._write(PUSH_TITLE)
 
         def _exit_posix(self) -> None:
             _flush()
+            faulthandler.disable()
             self._write(RESET + POP_TITLE)
             self._restore_modes()
             for descriptor, number in zip(self._descriptors, (1, 2), strict=True):
@@ -168,14 +184,17 @@ class Terminal:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(0, termios.TCSANOW, self._modes)
 
-        def _restore_in_guard(self) -> None:
+        def _end_in_guard(self, lent: bool, words: bytes) -> None:
+            """Restore the terminal where it was still `lent`, then write the last words."""
             import termios
 
-            with contextlib.suppress(termios.error):
-                # What a terminal that stopped reading has not taken is a torn frame by now.
-                termios.tcflush(0, termios.TCOFLUSH)
-            self._restore_modes()
-            self._write(LEAVE_SCREEN + RESET + POP_TITLE)
+            if lent:
+                with contextlib.suppress(termios.error):
+                    # What a terminal that stopped reading has not taken is a torn frame by now.
+                    termios.tcflush(0, termios.TCOFLUSH)
+                self._restore_modes()
+                self._write(LEAVE_SCREEN + RESET + POP_TITLE)
+            self._write(words.decode(errors="replace"))
 
 
 if sys.platform != "win32":
@@ -183,74 +202,62 @@ if sys.platform != "win32":
     class _Guard:
         """A child process that acts when this process ends without dismissing it.
 
-        It costs a fork of a process that has loaded little yet, and waits in `read`.
+        It costs a fork of a process that has loaded little yet, and waits in `read`. What it is
+        told are lines: REST, WAKE, or words to write at the end.
+
+        Args:
+            act: restores the terminal, then writes these words.
         """
 
-        def __init__(self, act: Callable[[], None]) -> None:
+        REST, WAKE = b"\0rest\n", b"\0wake\n"
+
+        def __init__(self, act: Callable[[bool, bytes], None]) -> None:
             watched, self._alive = os.pipe()
             self._pid = os.fork()
             if self._pid == 0:
                 self._wait(watched, act)
             os.close(watched)
 
+        def leave_words(self, words: Sequence[str]) -> None:
+            """Have these lines written once the process has ended."""
+            self._tell("".join(f"{line}\n" for line in words).encode(errors="replace"))
+
+        def rest(self) -> None:
+            """Leave the terminal alone from now on: it is not this process's."""
+            self._tell(self.REST)
+
+        def wake(self) -> None:
+            """Look after the terminal again."""
+            self._tell(self.WAKE)
+
         def dismiss(self) -> None:
             """End the guard; it has nothing to do any more."""
-            with contextlib.suppress(OSError):
-                os.write(self._alive, b".")
+            self.rest()
             os.close(self._alive)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._pid, 0)
 
-        def _wait(self, watched: int, act: Callable[[], None]) -> None:
+        def _tell(self, line: bytes) -> None:
+            with contextlib.suppress(OSError):
+                os.write(self._alive, line)
+
+        def _wait(self, watched: int, act: Callable[[bool, bytes], None]) -> None:
             try:
                 os.close(self._alive)
                 # In a session of its own no key and no hang-up reaches it, and it may change
                 # the terminal while the shell is in the foreground again.
                 os.setsid()
-                for number in SIGNALS:
+                for number in ENDING:
                     signal.signal(number, signal.SIG_IGN)
-                if not os.read(watched, 1):
-                    act()
+                told = b""
+                while more := os.read(watched, 1 << 16):
+                    told += more
+                lines = told.splitlines(keepends=True)
+                orders = [line for line in lines if line in (self.REST, self.WAKE)]
+                words = b"".join(line for line in lines if line not in (self.REST, self.WAKE))
+                act(orders[-1:] != [self.REST], words)
             finally:
                 os._exit(0)
-
-
-@contextlib.contextmanager
-def signals(terminal: Terminal, obey: Callable[[int], None]) -> Generator[None]:
-    """While inside, a signal that ends the process goes to `obey(number)`, in a thread.
-
-    The thread works even when the event loop stands still because the terminal is not read.
-    When the block is not left within `GRACE_SECONDS`, or at a second SIGINT, the process ends.
-    """
-    arrived: SimpleQueue[int | None] = SimpleQueue()
-
-    def relay(number: int, _frame: FrameType | None) -> None:
-        arrived.put(number)  # a SimpleQueue may be put to from a signal handler
-
-    def watch() -> None:
-        first = arrived.get()
-        if first is None:
-            return
-        obey(first)
-        deadline = time.monotonic() + GRACE_SECONDS
-        with contextlib.suppress(Empty):
-            while (more := arrived.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
-                if more == signal.SIGINT:
-                    break
-            else:
-                return
-        terminal.abandon(128 + first)
-
-    before = {number: signal.signal(number, relay) for number in SIGNALS}
-    watcher = threading.Thread(target=watch, name="signals", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        arrived.put(None)
-        watcher.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _open_private(descriptor: int) -> TextIO:

@@ -1,0 +1,28 @@
+"""Textual's driver on a terminal where the first picture stands. POSIX only."""
+
+from __future__ import annotations
+
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+
+from tui.opening import Opening
+from tui.picture import ENTER_SCREEN
+
+
+def taking_over(opening: Opening) -> type[Driver]:
+    """The driver that goes on where this opening ends."""
+
+    class TakingOver(LinuxDriver):
+        def start_application_mode(self) -> None:
+            """Start; what is left behind later is the terminal as it was before the picture."""
+            super().start_application_mode()
+            self.attrs_before = opening.modes
+
+        def write(self, data: str) -> None:
+            """Write; but some terminals clear the alternate screen when it is entered again."""
+            if data == ENTER_SCREEN and opening.stands:
+                opening.stands = False
+                return
+            super().write(data)
+
+    return TakingOver
