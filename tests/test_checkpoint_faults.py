@@ -96,6 +96,7 @@ def broken(how: str, folder: Path, count: int) -> dict[str, object]:
     return told
 
 
+@pytest.mark.slow
 def test_killed_at_any_system_call_the_old_state_or_the_new_is_there(tmp_path: Path) -> None:
     told = broken("kill", tmp_path / "kill", soak.share(ALL, 10))
     assert told["faults"] == []
@@ -105,7 +106,8 @@ def test_killed_at_any_system_call_the_old_state_or_the_new_is_there(tmp_path: P
         assert any(name.startswith(kind) for name in calls)
 
 
-@pytest.mark.parametrize("error", ["EIO", pytest.param("ENOSPC", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_an_error_at_any_system_call_loses_nothing_and_is_never_called_saved(
     tmp_path: Path, error: str
 ) -> None:

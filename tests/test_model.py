@@ -60,9 +60,7 @@ def test_building_elsewhere_draws_nothing() -> None:
 
 def test_only_matrices_and_embeddings_decay() -> None:
     model = GPT(config(bias=True, weight_decay=0.3), vocab_size=11)
-    decaying, others = make_optimizer(
-        model, config(weight_decay=0.3), torch.device("cpu")
-    ).param_groups
+    decaying, others = make_optimizer(model, config(weight_decay=0.3)).param_groups
     assert decaying["weight_decay"] == 0.3
     assert all(p.dim() >= 2 for p in decaying["params"])
     assert others["weight_decay"] == 0.0

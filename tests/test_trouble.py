@@ -116,6 +116,7 @@ print(event.reason, event.error)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory as Linux does")
 def test_memory_that_runs_out_names_the_sizes_that_matter(tmp_path: Path) -> None:
     # given, when: a process that may take one more gigabyte, where the batch needs several
