@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
+from textual._styles_cache import StylesCache  # pyright: ignore[reportPrivateUsage]
 from textual.app import SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -278,6 +280,16 @@ class Nanodeck(LeavingApp):
                 self._back_to(screen)
                 return
         self.push_screen(RunScreen(view))
+
+    def pop_screen(self) -> AwaitComplete:
+        """Leave the screen on top, and let go of the lines that were drawn of it.
+
+        Textual (8.2) holds on to those of the last 1,024 widgets, gone or not, and each search
+        for garbage goes through all of them while keys and training wait.
+        """
+        lines: Any = StylesCache.get_inner_outer
+        lines.cache_clear()
+        return super().pop_screen()
 
     def _close(self, view: View) -> None:
         """Leave the screen of a run, wherever it is in the stack, for the one below it."""
