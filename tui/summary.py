@@ -18,7 +18,7 @@ NEXT: Row = [
     ("accent", "r"), ("muted", " see the runs"),
 ]  # fmt: skip
 AGAIN: Row = NEXT[2:]
-RESUME: Row = [("accent", "p"), ("muted", " go on   ")]
+UNFINISHED: Row = [("accent", "p"), ("muted", " go on   "), *NEXT[:2], *NEXT[4:]]
 HEADS = {
     "done": ("good", "done"),
     "stopped": ("warning", "stopped and saved"),
@@ -52,8 +52,10 @@ def summary_rows(record: Record, path: Path, width: int) -> list[Row]:
     rows += [[("muted", part)] for part in wrap(_where(record, path), width)]
     if record.finished and record.finished.reason == "failed":
         rows.append([("muted", "details in run.log in the run's folder")])
-    ahead = NEXT if record.saved else AGAIN
-    rows.append([*RESUME, *ahead] if can_resume(record) else ahead)
+    if can_resume(record):
+        rows.append(UNFINISHED)
+    else:
+        rows.append(NEXT if record.saved else AGAIN)
     return rows
 
 
