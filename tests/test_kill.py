@@ -38,6 +38,9 @@ SETTINGS: dict[str, Any] = {
 def advance(path: str, moves: Connection) -> None:
     """Train a run, or go on with it, telling of the first step: what a killed process does."""
     run = Run(Path(path))
+    ended = run.record().finished
+    if ended and ended.reason == "done":
+        return  # killed after its last word
     started = bool(checkpoint.newest_first(run)) if run.checkpoints.is_dir() else False
     for event in gpt.resume(run) if started else gpt.train(make_config(SETTINGS), run):
         if isinstance(event, Step) and not moves.closed:
