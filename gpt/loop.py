@@ -7,7 +7,7 @@ it is due, sample when that is due, then forward, backward, clip, update.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from gpt import estimate, evaluate, room, sample
@@ -89,10 +89,10 @@ class Loop:
         self.saver = Saver(run, config.keep_checkpoints) if run else None
         self.batches = Batches(ready.splits.train, config, self.world.device)
         if resumption is not None:
-            self._restore(resumption.checkpoint)
+            self._restore(resumption.checkpoint, resumption.adjusted)
         self.boundary = self._boundary()
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint, adjusted: Mapping[str, Value]) -> None:
         """Stand where the run stood when it was saved."""
         state, boundary = checkpoint.state, Boundary.of(checkpoint)
         self.learner.restore(checkpoint)
@@ -101,7 +101,7 @@ class Loop:
             self.best_val, self.best_step = state["best_val"], state["best_step"]
         if boundary.evaluated:
             self.measured = Eval(step=self.step, **state["eval"])
-        self.adjusted = dict(state["adjusted"])
+        self.adjusted = dict(adjusted)
         self.watch = Stopwatch(state["seconds"])
         self.batches.restore(boundary.batch)
         set_generators(boundary.generators, self.world.device)

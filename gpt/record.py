@@ -199,7 +199,7 @@ class Record:
         )  # fmt: skip
         self.saved = [saved for saved in self.saved if (saved.step or 0) <= step]
         self.step, self.finished = step, None
-        self.seams.append(step)
+        self.seams = [*(seam for seam in self.seams if seam < step), step]
 
     def _write(self, event: Sample) -> None:
         step = event.step or 0

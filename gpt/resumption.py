@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpt import checkpoint
-from gpt.checkpoint import Checkpoint
+from gpt.checkpoint import Checkpoint, CheckpointError
 from gpt.config import Config
 from gpt.corpus import Corpus
 from gpt.events import Adjusted
@@ -23,6 +23,13 @@ FIXED = ("dataset", "n_layer", "n_head", "n_embd", "block_size", "bias", "seed")
 AT_START = ("device", "dtype", "compile", "threads")
 """Settings of the machine, which take effect when a process begins and not at a step."""
 
+STATE: dict[str, type | tuple[type, ...]] = {
+    "step": int, "evaluated": bool, "adjusted": dict, "tokens": int, "seconds": (int, float),
+    "scaler": dict, "threads": int, "device": str, "dtype": str, "vocab_size": int,
+    "dataset_sha256": str, "eval": (dict, type(None)), "best_val": (float, type(None)),
+}  # fmt: skip
+"""What a checkpoint's `state.json` must hold to go on from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
@@ -30,6 +37,7 @@ class Resumption:
 
     Attributes:
         config: in force from the checkpoint on.
+        adjusted: what of it was changed during the run, before now.
         changed: what the person changes now.
         pending: what was changed beyond the checkpoint before, to be changed there again.
         notice: why it is not the newest checkpoint, in words; None when it is.
@@ -37,6 +45,7 @@ class Resumption:
 
     checkpoint: Checkpoint
     config: Config
+    adjusted: dict[str, Value]
     changed: dict[str, Value]
     pending: tuple[Adjusted, ...]
     notice: str | None
@@ -51,11 +60,13 @@ class Resumption:
         """
         path, notice = checkpoint.find(run, name, prefer="newest")
         found = checkpoint.load(path)
+        _check_state(found)
         step: int = found.state["step"]
-        before = run.config().model_dump() | found.state["adjusted"]
         record = run.record()
         later = [event for event in outstanding(record.adjusted) if (event.step or 0) >= step]
-        before |= {e.knob: e.value for e in later if e.step == step or e.knob in AT_START}
+        due = {e.knob: e.value for e in later if e.step == step or e.knob in AT_START}
+        adjusted: dict[str, Value] = found.state["adjusted"] | due
+        before = run.config().model_dump() | adjusted
         changed = {key: value for key, value in values.items() if before.get(key) != value}
         if problems := [_kept(key, before[key]) for key in FIXED if key in changed]:
             raise ConfigError(problems)
@@ -71,7 +82,7 @@ class Resumption:
         if config.threads == 0 and found.state["threads"] <= (os.cpu_count() or 1):
             config = config.model_copy(update={"threads": found.state["threads"]})
         pending = tuple(e for e in later if e.knob not in changed and e.knob not in AT_START)
-        return cls(found, config, changed, pending, notice)
+        return cls(found, config, adjusted, changed, pending, notice)
 
     def check(self, corpus: Corpus) -> None:
         """Refuse a text that is not the one that the run has learnt from.
@@ -103,6 +114,20 @@ class Resumption:
                     f"{name} was {state[name]} and is {value} now: the run goes on from the same "
                     "numbers, but not bit for bit"
                 )
+
+
+def _check_state(found: Checkpoint) -> None:
+    """Refuse a checkpoint without what a run goes on from.
+
+    Raises:
+        CheckpointError: it lacks something, or has it in another shape.
+    """
+    for key, kind in STATE.items():
+        if not isinstance(found.state.get(key), kind):
+            raise CheckpointError(
+                f"{found.path} does not say what a run needs to go on ({key} in state.json): it is "
+                "of an earlier version. Sampling from it works."
+            )
 
 
 def outstanding(events: Iterable[Adjusted]) -> list[Adjusted]:

@@ -25,6 +25,7 @@ from gpt.events import (
     Started,
     Step,
 )
+from gpt.loop import Loop
 from gpt.resumption import outstanding
 from gpt.runs import Run, RunError, follow
 from gpt.settings import ConfigError, make_config
@@ -257,6 +258,43 @@ def test_a_change_beyond_the_checkpoint_is_made_again_at_its_step(tmp_path: Path
     rates = {event.step: event.lr for event in events if isinstance(event, Step)}
     assert rates == {step: 1e-3 if step < 8 else 2e-4 for step in range(4, 12)}
     assert not [event for event in events if isinstance(event, Adjusted)]
+
+
+def test_a_change_that_was_cut_short_stays_in_force_past_the_next_checkpoint(
+    tmp_path: Path,
+) -> None:
+    # given: gone on with other threads, and interrupted before anything was saved
+    run = Run(tmp_path / "run")
+    stopped_at(40, run, small(always_save_checkpoint=True))
+    events = gpt.resume(run, {"threads": 2})
+    for event in events:
+        if isinstance(event, Step):
+            break
+    del events
+    run.release()
+
+    # when: gone on without a word about it, and saved
+    list(gpt.resume(run, control=PollLimit(25)))
+
+    # then
+    assert last(run).state["adjusted"] == {"threads": 2}
+    assert last(run).state["threads"] == 2
+
+
+def test_a_checkpoint_that_lacks_what_a_run_needs_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: one as an earlier version wrote it
+    run = Run(tmp_path / "run")
+    state = Loop._state
+    monkeypatch.setattr(
+        Loop, "_state", lambda self: {k: v for k, v in state(self).items() if k != "adjusted"}
+    )
+    stopped_at(40, run, small())
+
+    # when, then
+    with pytest.raises(CheckpointError, match=r"adjusted in state.json.*earlier version"):
+        list(gpt.resume(run))
 
 
 def test_a_newer_change_undoes_older_ones_from_its_step_on() -> None:
