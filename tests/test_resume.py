@@ -382,8 +382,8 @@ def test_a_hundred_steps_after_each_of_twenty_stops_are_the_same(tmp_path: Path)
     expected = figures(gpt.train(config, whole))
     stopped_in: set[str] = set()
 
-    # when: stopped at twenty places of the first forty steps
-    for polls in range(10, 250, 12):
+    # when: stopped at twenty-two places of the first forty steps
+    for polls in range(10, 250, 11):
         run = Run(tmp_path / f"stopped-{polls}")
         events = stopped_at(polls, run, config)
         stopped_in.add(phase_at_stop(events))
