@@ -49,6 +49,27 @@ raise SystemExit(main.main(main.Options(preset="tiny", start=True)))
 """
 
 
+FAULTY = """
+import runpy, signal, sys, threading
+from tui import app
+
+def fail():
+    raise ZeroDivisionError("a fault [bold]inside[/]")
+
+begin = app.Nanodeck.__init__
+
+def begin_faulty(self, *given, **named):
+    begin(self, *given, **named)
+    later = threading.Thread(target=self.call_later, args=(fail,))
+    signal.signal(signal.SIGUSR1, lambda *_: later.start())
+
+app.Nanodeck.__init__ = begin_faulty
+sys.argv[0] = {app!r}
+runpy.run_path({app!r}, run_name="__main__")
+""".format(app=str(APP))
+"""The app itself, in which SIGUSR1 makes an exception in the user interface."""
+
+
 def played(body: str) -> str:
     """A program: the app, in which pressing Train runs this body of a generator instead."""
     return PLAYED.format(body=textwrap.indent(textwrap.dedent(body).strip(), "    "))
@@ -165,7 +186,8 @@ def sit(tmp_path: Path) -> Iterator[Sit]:
     """Opens seats, and clears them away.
 
     `sit(values, *flags)` opens the app on the preset tiny, and trains if there are values;
-    `sit(code=...)` runs this program instead, `sit(command=...)` this command.
+    `sit(code=...)` runs this program instead, with the same arguments, `sit(command=...)` this
+    command.
     """
     seats: list[Seat] = []
 
@@ -180,7 +202,7 @@ def sit(tmp_path: Path) -> Iterator[Sit]:
         start = ["--start"] if values else []
         arguments = [sys.executable, str(APP), "tiny", *settings, *start, *flags]
         if code:
-            arguments = [sys.executable, "-c", code]
+            arguments = [sys.executable, "-c", code, *arguments[2:]]
             environ["PYTHONPATH"] = str(ROOT)
         seats.append(Seat(tmp_path, command or arguments, **environ))
         return seats[-1]

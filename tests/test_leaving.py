@@ -7,11 +7,12 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from gpt.signals import ENDING
-from tests.seat import LONG, QUICK, Seat, Sit, played, sit, termios
+from tests.seat import FAULTY, LONG, QUICK, Seat, Sit, played, sit, termios
 from tests.soak import share
 
 __all__ = ["sit"]
@@ -98,12 +99,17 @@ def by_signal(number: int) -> Callable[[Seat], int]:
     return end
 
 
-WAYS = [by_key, by_ctrl_c, *map(by_signal, ENDING)]
+def by_fault(seat: Seat) -> int:
+    seat.signal(signal.SIGUSR1)
+    return 1
+
+
+WAYS = [by_key, by_ctrl_c, *map(by_signal, ENDING), by_fault]
 
 
 def leave_from(sit: Sit, phase: str, way: Callable[[Seat], int]) -> Seat:
     # Given the app in some phase
-    seat = reach(sit, phase)
+    seat = reach(partial(sit, code=FAULTY) if way is by_fault else sit, phase)
 
     # When it is ended in some way
     code = way(seat)
@@ -111,6 +117,8 @@ def leave_from(sit: Sit, phase: str, way: Callable[[Seat], int]) -> Seat:
     # Then the exit code says so, and the terminal is as before
     assert seat.end() == code, seat.output[-1000:]
     seat.came_back()
+    assert (b"Nanodeck failed: ZeroDivisionError" in seat.output) == (way is by_fault)
+    assert b"Traceback" not in seat.output
     if phase in PLACES:
         return seat
 
@@ -151,9 +159,10 @@ def test_every_way_out_of_every_phase(sit: Sit, phase: str, way: Callable[[Seat]
 
 
 @pytest.mark.slow
-def test_leaving_at_random_moments(sit: Sit) -> None:
-    chance = random.Random(1)
-    for _ in range(share(100, 4)):
+@pytest.mark.parametrize("seed", range(share(10, 1)))
+def test_leaving_at_random_moments(sit: Sit, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(share(10, 4)):
         # Given the app, from before its first picture until well into training
         seat = sit(QUICK)
         seat.shows("\x1b[")
