@@ -204,7 +204,9 @@ def sit(tmp_path: Path) -> Iterator[Sit]:
         if code:
             arguments = [sys.executable, "-c", code, *arguments[2:]]
             environ["PYTHONPATH"] = str(ROOT)
-        seats.append(Seat(tmp_path, command or arguments, **environ))
+        folder = tmp_path / str(len(seats))
+        folder.mkdir()
+        seats.append(Seat(folder, command or arguments, **environ))
         return seats[-1]
 
     yield open_seat
