@@ -20,6 +20,7 @@ check:        ## everything that CI looks at, besides the tests
 	pyright
 
 bench:        ## figures of this machine: start-up, keys, and what the screen costs
+	$(PYTHON) app.py bench
 	$(PYTHON) -m tests.bench
 
 screenshots:  ## the pictures in the README, made from the running app

@@ -14,13 +14,14 @@ usage: python app.py [PRESET] [--start] [--key=value ...]      the screen
                                  --temperature= --top_k= --seed= --checkpoint=]
        python app.py eval RUN [--json]                         exact loss of both splits
        python app.py prepare CORPUS                            fetch and tokenise a text
+       python app.py bench [CONFIG] [--key=value ...] [--json] where a step's time goes
        python app.py runs [--json]                             the runs here, newest first
 
 CONFIG is a preset's name, a TOML file or a nanoGPT config file; RUN is a run's folder, name,
 unique prefix, or last; CORPUS is shakespeare_char, shakespeare or the path of a text. Every
 setting is a flag. The screen also takes --ascii (no line drawing) and --no-mouse.
 """
-COMMANDS = ("train", "resume", "sample", "eval", "prepare", "runs")
+COMMANDS = ("train", "resume", "sample", "eval", "prepare", "bench", "runs")
 SWITCHES = ("start", "ascii", "no-mouse")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt.checkpoint import Checkpoint, CheckpointError
-from gpt.optim import AdamW
+from gpt.optim import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ def set_generators(states: dict[str, Tensor], device: torch.device) -> None:
         torch.mps.set_rng_state(states["generator.mps"])
 
 
-def optimizer_tensors(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer's state, as `optimizer.<moment>.<parameter>`."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        for moment, value in optimizer.state.get(parameter, {}).items():
+        for moment, value in optimizer.state_of(parameter).items():
             tensors[f"optimizer.{moment}.{name}"] = value
     return tensors
 
@@ -81,7 +81,7 @@ def restore_parameters(model: nn.Module, checkpoint: Checkpoint) -> None:
         parameter.copy_(checkpoint.model[name])
 
 
-def restore_optimizer(model: nn.Module, optimizer: AdamW, checkpoint: Checkpoint) -> None:
+def restore_optimizer(model: nn.Module, optimizer: Optimizer, checkpoint: Checkpoint) -> None:
     """Give the optimizer the moments of a checkpoint, as `optimizer_tensors` names them."""
     parameters = dict(model.named_parameters())
     for key, tensor in checkpoint.tensors.items():
@@ -89,4 +89,4 @@ def restore_optimizer(model: nn.Module, optimizer: AdamW, checkpoint: Checkpoint
         if kind == "optimizer":
             moment, _, name = rest.partition(".")
             parameter = parameters[name]
-            optimizer.state[parameter][moment] = tensor.to(parameter.device)
+            optimizer.restore(parameter, moment, tensor.to(parameter.device))

@@ -2,9 +2,11 @@
 
     corpora/    token files, a folder for each text, named by its hash
     files/      what was fetched
-    index/      which corpus the text at a path became, so that it is not read again
+    index/      which corpus the text at a path became, so that it is not read again, and what a
+                first reading found of one that is being prepared
 
-Beside each is the lock of whoever writes it. All of it can be deleted and comes back.
+Beside each is the lock of whoever writes it. What is being written ends in `.part`. All of it can
+be deleted and comes back.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,11 +29,34 @@ from gpt.textfiles import CorpusError
 if TYPE_CHECKING:
     from filelock import FileLock
 
+ABANDONED_AFTER = 7 * 24 * 3600.0
+"""Seconds."""
+
 
 def index_entry(path: Path) -> Path:
     """The file that says which corpus the text at `path` became."""
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
     return cache_folder() / "index" / f"{name[:16]}.json"
+
+
+def scan_entry(path: Path) -> Path:
+    """The file that keeps what a first reading of the text at `path` found."""
+    return index_entry(path).with_suffix(".scan.json")
+
+
+def clear_abandoned() -> None:
+    """Remove corpora that were begun and not gone on with for a week.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    from filelock import FileLock, Timeout
+
+    for part in (cache_folder() / "corpora").glob("*.part"):
+        with contextlib.suppress(FileNotFoundError, Timeout):
+            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+                with FileLock(part.with_suffix(".lock"), timeout=0):
+                    shutil.rmtree(part, ignore_errors=True)
 
 
 def acquire(path: Path, check: Callable[[], None]) -> Generator[Notice, None, FileLock]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gpt import history, nanogpt, presets
+from gpt import console, history, nanogpt, presets
 from gpt.arguments import Arguments, UsageError
 from gpt.errors import Refused
-from gpt.events import Event, Progress
-from gpt.headless import complain, mute, report, say, show, show_progress
+from gpt.events import Event, Notice, Progress
+from gpt.headless import complain, end_progress, mute, report, say, show_progress
 from gpt.names import is_possible
 from gpt.runs import Run
 from gpt.text import visible
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+CONFIG = "a preset's name, a TOML file or a nanoGPT config file"
+BENCHED = "shakespeare_char_cpu"
+"""What is measured when nothing is named: the reference."""
 PROMPT_BYTES = 1 << 20
 SAMPLE_DEFAULTS = {
     "start": "\n",
@@ -70,7 +73,7 @@ def configure(arguments: Arguments) -> tuple[str, Config, list[str]]:
     """
     from gpt.settings import make_config
 
-    reference = _one_word(arguments, "a preset's name, a TOML file or a nanoGPT config file")
+    reference = _one_word(arguments, CONFIG)
     name, values, notes = load(reference)
     passed_over = [key for key in nanogpt.ELSEWHERE if key in arguments.flags and key != "out_dir"]
     notes += [f"--{key} is passed over: {nanogpt.ELSEWHERE[key]}" for key in passed_over]
@@ -180,6 +183,24 @@ def prepare_command(arguments: Arguments) -> int:
     return 0
 
 
+def bench_command(arguments: Arguments) -> int:
+    """Where the time of a training step goes on this machine, and how much of it that uses."""
+    if not arguments.words:
+        arguments = Arguments((BENCHED,), arguments.flags)
+    name, config, notes = configure(arguments)
+    for note in notes:
+        complain(note)
+    from gpt import bench
+
+    figures = _drained(bench.bench(config))
+    if arguments.has("json"):
+        say(json.dumps({"config": name, **bench.as_dict(figures)}))
+    else:
+        for line in console.table(visible(name), figures):
+            say(line)
+    return 0
+
+
 def runs_command(arguments: Arguments) -> int:
     """The runs here, newest first."""
     arguments.only("json")
@@ -209,18 +230,24 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "sample": sample_command,
     "eval": eval_command,
     "prepare": prepare_command,
+    "bench": bench_command,
     "runs": runs_command,
 }
 
 
 def _drained(events: Generator[Event, None, Result]) -> Result:
-    """The generator's result; its events are shown on the way."""
-    while True:
-        try:
+    """The generator's result; what it tells on the way goes to standard error."""
+    try:
+        while True:
             event = next(events)
-        except StopIteration as end:
-            return end.value
-        show(event)
+            if isinstance(event, Progress):
+                show_progress(event)
+            elif isinstance(event, Notice):
+                complain(event.text)
+    except StopIteration as end:
+        return end.value
+    finally:
+        end_progress()
 
 
 def _one_word(arguments: Arguments, what: str) -> str:

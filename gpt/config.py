@@ -1,55 +1,23 @@
 """Every hyperparameter of a run: one flat, frozen model with nanoGPT's own names.
 
-The declaration of a field here is the only one: its type, range, unit, choices and help drive
-the TOML files, the `--key=value` flags, the form, its explanations and its error messages.
+The declaration of a field is the only one, here or, for what nanoGPT lacks, in `recipe.py`: its
+type, range, unit, choices and help drive the TOML files, the `--key=value` flags, the form, its
+explanations and its error messages.
 The defaults are nanoGPT's, except `device`, `dtype` and `compile`, which are "auto".
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-GROUPS = (
-    "data",
-    "model",
-    "optimizer",
-    "schedule",
-    "evaluation and logging",
-    "sampling",
-    "system",
-)
+from gpt.declaration import setting
+from gpt.recipe import Recipe
 
 
-def _setting(
-    default: Any,
-    group: str,
-    help: str,
-    *,
-    unit: str = "",
-    main: bool = False,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-    pattern: str | None = None,
-) -> Any:
-    """A field of `Config`; `main` fields are the eight that the form shows unfolded."""
-    return Field(
-        default,
-        description=help,
-        ge=ge,
-        gt=gt,
-        le=le,
-        lt=lt,
-        pattern=pattern,
-        json_schema_extra={"group": group, "unit": unit, "main": main},
-    )
-
-
-class Config(BaseModel):
+class Config(Recipe):
     """The complete configuration of one run.
 
     Raises:
@@ -60,7 +28,7 @@ class Config(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     # --- data
-    dataset: str = _setting(
+    dataset: str = setting(
         "openwebtext",
         "data",
         "The text to learn from: shakespeare_char, shakespeare, or the path of any text file or "
@@ -68,7 +36,7 @@ class Config(BaseModel):
         "validation; or a folder that nanoGPT prepared.",
         main=True,
     )
-    batch_size: int = _setting(
+    batch_size: int = setting(
         12,
         "data",
         "Sequences in one micro-batch. More makes each step smoother and slower and needs more "
@@ -78,7 +46,7 @@ class Config(BaseModel):
         ge=1,
         le=65536,
     )
-    block_size: int = _setting(
+    block_size: int = setting(
         1024,
         "data",
         "How many tokens the model sees at once. More lets it use what was said longer ago, at "
@@ -89,7 +57,7 @@ class Config(BaseModel):
         ge=1,
         le=1048576,
     )
-    gradient_accumulation_steps: int = _setting(
+    gradient_accumulation_steps: int = setting(
         40,
         "data",
         "Micro-batches whose gradients are added up before each update. Behaves like a batch "
@@ -100,7 +68,7 @@ class Config(BaseModel):
     )
 
     # --- model
-    n_layer: int = _setting(
+    n_layer: int = setting(
         12,
         "model",
         "Transformer blocks, one after the other. More lets the model build on its own "
@@ -111,7 +79,7 @@ class Config(BaseModel):
         ge=1,
         le=1024,
     )
-    n_head: int = _setting(
+    n_head: int = setting(
         12,
         "model",
         "Attention heads in each block: how many different things a position can look for at "
@@ -121,7 +89,7 @@ class Config(BaseModel):
         ge=1,
         le=1024,
     )
-    n_embd: int = _setting(
+    n_embd: int = setting(
         768,
         "model",
         "Channels that carry each token through the model. Parameters and time grow with its "
@@ -131,7 +99,7 @@ class Config(BaseModel):
         ge=1,
         le=65536,
     )
-    dropout: float = _setting(
+    dropout: float = setting(
         0.0,
         "model",
         "Share of activations switched off at random while training. More holds back learning "
@@ -140,7 +108,7 @@ class Config(BaseModel):
         ge=0.0,
         lt=1.0,
     )
-    bias: bool = _setting(
+    bias: bool = setting(
         False,
         "model",
         "Bias terms in the linear layers and norms, as GPT-2 has them. Without them training is "
@@ -148,7 +116,7 @@ class Config(BaseModel):
     )
 
     # --- optimizer
-    learning_rate: float = _setting(
+    learning_rate: float = setting(
         6e-4,
         "optimizer",
         "The largest step size of AdamW. Higher learns faster until it becomes unstable and the "
@@ -158,7 +126,7 @@ class Config(BaseModel):
         gt=0.0,
         le=10.0,
     )
-    weight_decay: float = _setting(
+    weight_decay: float = setting(
         0.1,
         "optimizer",
         "How strongly matrices and embeddings are pulled towards zero at each step. More "
@@ -166,14 +134,14 @@ class Config(BaseModel):
         ge=0.0,
         le=100.0,
     )
-    beta1: float = _setting(
+    beta1: float = setting(
         0.9,
         "optimizer",
         "Memory of AdamW's mean gradient. Higher averages over more steps and reacts later.",
         ge=0.0,
         lt=1.0,
     )
-    beta2: float = _setting(
+    beta2: float = setting(
         0.95,
         "optimizer",
         "Memory of AdamW's mean squared gradient. 0.99 suits small batches, whose gradients are "
@@ -181,7 +149,7 @@ class Config(BaseModel):
         ge=0.0,
         lt=1.0,
     )
-    grad_clip: float = _setting(
+    grad_clip: float = setting(
         1.0,
         "optimizer",
         "Gradients longer than this are shortened to it, so that one odd batch cannot throw the "
@@ -190,7 +158,7 @@ class Config(BaseModel):
     )
 
     # --- schedule
-    max_iters: int = _setting(
+    max_iters: int = setting(
         600000,
         "schedule",
         "Training steps in the run. More reaches a lower loss, until the model starts to learn "
@@ -200,12 +168,12 @@ class Config(BaseModel):
         ge=0,
         le=10**12,
     )
-    decay_lr: bool = _setting(
+    decay_lr: bool = setting(
         True,
         "schedule",
         "Whether the learning rate warms up and then falls along a cosine. Off keeps it constant.",
     )
-    warmup_iters: int = _setting(
+    warmup_iters: int = setting(
         2000,
         "schedule",
         "Steps over which the learning rate rises from almost nothing. More is gentler on the "
@@ -214,7 +182,7 @@ class Config(BaseModel):
         ge=0,
         le=10**12,
     )
-    lr_decay_iters: int = _setting(
+    lr_decay_iters: int = setting(
         600000,
         "schedule",
         "The step at which the falling learning rate reaches min_lr. Equal to max_iters, the "
@@ -223,7 +191,7 @@ class Config(BaseModel):
         ge=0,
         le=10**12,
     )
-    min_lr: float = _setting(
+    min_lr: float = setting(
         6e-5,
         "schedule",
         "The learning rate at the end of the decay. A tenth of learning_rate is usual.",
@@ -232,7 +200,7 @@ class Config(BaseModel):
     )
 
     # --- evaluation and logging
-    eval_interval: int = _setting(
+    eval_interval: int = setting(
         2000,
         "evaluation and logging",
         "Steps between evaluations of both splits. Fewer shows overfitting sooner and takes "
@@ -241,7 +209,7 @@ class Config(BaseModel):
         ge=1,
         le=10**12,
     )
-    eval_iters: int = _setting(
+    eval_iters: int = setting(
         200,
         "evaluation and logging",
         "Random batches in each estimate of a loss. More is less noisy and slower. 0 measures "
@@ -250,12 +218,12 @@ class Config(BaseModel):
         ge=0,
         le=10**9,
     )
-    eval_only: bool = _setting(
+    eval_only: bool = setting(
         False,
         "evaluation and logging",
         "Evaluate once and end, without training.",
     )
-    log_interval: int = _setting(
+    log_interval: int = setting(
         1,
         "evaluation and logging",
         "Steps between two points of the loss curve. On a GPU each point makes it wait, so 10 "
@@ -264,12 +232,12 @@ class Config(BaseModel):
         ge=1,
         le=10**12,
     )
-    always_save_checkpoint: bool = _setting(
+    always_save_checkpoint: bool = setting(
         True,
         "evaluation and logging",
         "Save after every evaluation, not only after one with a lower validation loss.",
     )
-    checkpoint_minutes: float = _setting(
+    checkpoint_minutes: float = setting(
         5.0,
         "evaluation and logging",
         "The last checkpoint is never older than this, whatever the validation loss does. 0 "
@@ -278,7 +246,7 @@ class Config(BaseModel):
         ge=0.0,
         le=1e6,
     )
-    keep_checkpoints: int = _setting(
+    keep_checkpoints: int = setting(
         2,
         "evaluation and logging",
         "How many of the most recent checkpoints to keep beside the best one. Each takes three "
@@ -289,7 +257,7 @@ class Config(BaseModel):
     )
 
     # --- sampling
-    sample_interval: int = _setting(
+    sample_interval: int = setting(
         0,
         "sampling",
         "Steps between samples of what the model writes. 0 samples at every evaluation and at "
@@ -298,12 +266,12 @@ class Config(BaseModel):
         ge=-1,
         le=10**12,
     )
-    start: str = _setting(
+    start: str = setting(
         "\n",
         "sampling",
         "The prompt that a sample begins with. A line break lets the model begin as it likes.",
     )
-    max_new_tokens: int = _setting(
+    max_new_tokens: int = setting(
         500,
         "sampling",
         "Length of a sample. Longer shows more and takes more of the run's time.",
@@ -311,7 +279,7 @@ class Config(BaseModel):
         ge=1,
         le=10**6,
     )
-    temperature: float = _setting(
+    temperature: float = setting(
         0.8,
         "sampling",
         "How daring the model writes: 0 always takes the likeliest token, 1 draws exactly as "
@@ -319,7 +287,7 @@ class Config(BaseModel):
         ge=0.0,
         le=100.0,
     )
-    top_k: int = _setting(
+    top_k: int = setting(
         200,
         "sampling",
         "Only this many of the likeliest tokens are drawn from. Fewer is safer and duller. 0 "
@@ -330,27 +298,27 @@ class Config(BaseModel):
     )
 
     # --- system
-    device: str = _setting(
+    device: str = setting(
         "auto",
         "system",
         "Where to compute: auto, cpu, cuda, cuda:N or mps. auto takes a CUDA GPU, then Apple's, "
         "then the CPU.",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _setting(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
         "system",
         "Number format of the matrix products. auto takes bfloat16 on a GPU that has it, else "
         "float16, and float32 on a CPU, where float16 is float32 as well. bfloat16 works on a "
         "CPU and is faster on one made for it.",
     )
-    compile: bool | Literal["auto"] = _setting(
+    compile: bool | Literal["auto"] = setting(
         "auto",
         "system",
         "Whether torch.compile turns the model into faster code first, which takes up to a "
         "minute. auto compiles on a CUDA GPU only.",
     )
-    threads: int = _setting(
+    threads: int = setting(
         0,
         "system",
         "CPU threads for the computation. 0 takes one for each core. Fewer is faster when "
@@ -359,7 +327,7 @@ class Config(BaseModel):
         ge=0,
         le=4096,
     )
-    seed: int = _setting(
+    seed: int = setting(
         1337,
         "system",
         "Where the random numbers start. The same seed and settings give the same run; another "
@@ -367,7 +335,7 @@ class Config(BaseModel):
         ge=0,
         le=2**63 - 1,
     )
-    init_from: Literal["scratch"] = _setting(
+    init_from: Literal["scratch"] = setting(
         "scratch",
         "system",
         "Where the parameters come from: scratch draws them at random.",

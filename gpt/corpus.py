@@ -1,101 +1,28 @@
 """Corpora: a named text, a person's own or one that nanoGPT prepared, as token files in a cache.
 
-A corpus is the folder corpora/HASH-KIND in the cache, with train.bin, val.bin, tokenizer.json
-and corpus.json. It is written under another name and renamed when it is whole, so what is there
-is right, whatever was interrupted. Needs no torch.
+Preparing one that was interrupted goes on where it was. Needs no torch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import shutil
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
-from typing import Literal
 
-from gpt import cache, prepared, tokenfiles, tokenizer
+from gpt import cache, corpora, prepared, tokenfiles
+from gpt.corpora import Check, Corpus, Events, Sizes
 from gpt.events import Notice, Progress
 from gpt.folders import cache_folder
 from gpt.named import GPT2_MERGES, NAMED
+from gpt.scan import scan
 from gpt.sources import File, SourceError, fetch
 from gpt.text import visible
 from gpt.textfiles import CorpusError, TextFiles, find
-from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, Kind, Tokenizer
+from gpt.tokenizer import CharTokenizer, GPT2Tokenizer
 
-FORMAT = 1
-
-Check = Callable[[], None]
-Sizes = tuple[int, int, float]
-"""Tokens to train on, tokens for validation, and characters per token of the latter."""
-Events = Generator[Progress | Notice, None, "Corpus"]
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """The token files of one text, whole and on disk.
-
-    `sha256` is that of the text as UTF-8 with `\\n` as line end, or, of a folder that nanoGPT
-    prepared, that of its token files and vocabulary. `vocab_size` is the model's.
-    """
-
-    dataset: str
-    folder: Path
-    sha256: str
-    kind: Kind
-    vocab_size: int
-    train_tokens: int
-    val_tokens: int
-    characters_per_token: float = 1.0
-    """Of the validation split: what a loss in bits a character takes."""
-
-    @property
-    def train_path(self) -> Path:
-        """The token ids that are trained on."""
-        return self.folder / tokenfiles.TRAIN
-
-    @property
-    def val_path(self) -> Path:
-        """The token ids that are kept for validation."""
-        return self.folder / tokenfiles.VAL
-
-    @property
-    def tokenizer_path(self) -> Path:
-        """What turns ids into text; a run keeps a copy of this file."""
-        return self.folder / "tokenizer.json"
-
-    @property
-    def dtype(self) -> Literal["uint16", "uint32"]:
-        """The number format of the token files, little-endian."""
-        return tokenfiles.dtype_of(self.vocab_size)
-
-    @property
-    def largest_block_size(self) -> int:
-        """The longest window that both splits can fill, its targets one token further."""
-        return min(self.train_tokens, self.val_tokens) - 1
-
-    def tokenizer(self) -> Tokenizer:
-        """What turns ids into text.
-
-        Raises:
-            TokenizerError: the file is damaged.
-        """
-        return tokenizer.read(self.tokenizer_path)
-
-    def check_block_size(self, block_size: int) -> None:
-        """See that windows of this many tokens can be drawn from both splits.
-
-        Raises:
-            CorpusError: one of them is too short.
-        """
-        if block_size > self.largest_block_size:
-            name = "training" if self.train_tokens < self.val_tokens else "validation"
-            raise CorpusError(
-                f"block_size = {block_size} is too long for {visible(self.dataset)}, whose {name} "
-                f"split has {self.largest_block_size + 1:,} tokens. Allowed: up to "
-                f"{self.largest_block_size}, or a longer text."
-            )
+FIRST_READING = {"char": 0.3, "gpt2": 0.03}
+"""The part of the work that is done when a text was read once."""
 
 
 def known() -> tuple[str, ...]:
@@ -107,7 +34,7 @@ def peek(dataset: str) -> Corpus | None:
     """The corpus if it is ready in the cache, found without reading a text or the network."""
     if dataset in NAMED:
         file, kind = NAMED[dataset]
-        return _load(dataset, _folder(file.sha256, kind))
+        return corpora.load(dataset, corpora.folder_of(file.sha256, kind))
     try:
         path = _path(dataset)
         entry = cache.read_json(cache.index_entry(path))
@@ -115,7 +42,7 @@ def peek(dataset: str) -> Corpus | None:
             return None
     except (CorpusError, OSError):
         return None
-    return _load(dataset, cache_folder() / "corpora" / str(entry.get("corpus")))
+    return corpora.load(dataset, cache_folder() / "corpora" / str(entry.get("corpus")))
 
 
 def prepare(dataset: str, check: Check = lambda: None) -> Events:
@@ -180,18 +107,17 @@ def _fetch(what: str, file: File, check: Check) -> Generator[Progress | Notice, 
 
 def _tokenise(dataset: str, text: TextFiles, pairs: GPT2Tokenizer | None, check: Check) -> Events:
     """The corpus of a text, with GPT-2's tokens or one for each character."""
-    found = yield from tokenfiles.scan(text, check)
-    tokenfiles.check_learnable(text, found)
+    share = FIRST_READING["gpt2" if pairs else "char"]
+    found = yield from scan(text, share, check)
+    tokens = pairs or CharTokenizer(found.characters)
 
-    def write(part: Path) -> Generator[Progress, None, Sizes]:
-        if pairs:
-            train, val = tokenfiles.write_pairs(text, found, pairs, part, check)
-        else:
-            train, val = yield from tokenfiles.write_characters(text, found, chars, part, check)
+    def write(part: Path) -> Generator[Progress | Notice, None, Sizes]:
+        train, val = yield from tokenfiles.write(text, found, tokens, part, share, check)
         return train, val, (found.length - found.train_length) / val
 
-    chars = CharTokenizer(found.characters)
-    return (yield from _kept(dataset, found.sha256, pairs or chars, write, check))
+    corpus = yield from corpora.kept(dataset, found.sha256, tokens, write, check)
+    cache.scan_entry(text.root).unlink(missing_ok=True)
+    return corpus
 
 
 def _adopt(dataset: str, files: TextFiles, check: Check) -> Events:
@@ -203,83 +129,10 @@ def _adopt(dataset: str, files: TextFiles, check: Check) -> Events:
     yield Notice(level="info", text=taken)
     sha256 = yield from prepared.identify(files, used, check)
 
-    def write(part: Path) -> Generator[Progress, None, Sizes]:
+    def write(part: Path) -> Generator[Progress | Notice, None, Sizes]:
         return (yield from prepared.copy(files, part, used, check))
 
-    return (yield from _kept(dataset, sha256, used, write, check))
-
-
-def _kept(
-    dataset: str,
-    sha256: str,
-    used: Tokenizer,
-    write: Callable[[Path], Generator[Progress, None, Sizes]],
-    check: Check,
-) -> Events:
-    """The corpus in the cache, written there unless it is there already."""
-    folder = _folder(sha256, used.kind)
-    lock = yield from cache.acquire(folder, check)
-    try:
-        corpus = _load(dataset, folder)
-        if corpus is None:
-            yield from _build(folder, sha256, used, write)
-            corpus = _load(dataset, folder)
-    finally:
-        lock.release()
-    if corpus is None:
-        raise CorpusError(f"{visible(str(folder))} was changed by another program; try again.")
-    return corpus
-
-
-def _build(
-    folder: Path,
-    sha256: str,
-    used: Tokenizer,
-    write: Callable[[Path], Generator[Progress, None, Sizes]],
-) -> Generator[Progress, None, None]:
-    """Write the corpus folder. The lock is held: a part that is there was left by a crash."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        train, val, characters_per_token = yield from write(part)
-        tokenizer.write(used, part / "tokenizer.json")
-        record = {
-            "format": FORMAT,
-            "sha256": sha256,
-            "kind": used.kind,
-            "vocab_size": used.model_vocab_size,
-            "train_tokens": train,
-            "val_tokens": val,
-            "characters_per_token": characters_per_token,
-        }
-        cache.write_json(record, part / "corpus.json")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _load(dataset: str, folder: Path) -> Corpus | None:
-    """The corpus in a folder; None when it is not there or not whole."""
-    record = cache.read_json(folder / "corpus.json")
-    if record is None or record.pop("format", None) != FORMAT:
-        return None
-    try:
-        corpus = Corpus(dataset, folder, **record)
-        width = 2 if corpus.dtype == "uint16" else 4
-        sizes = {
-            corpus.train_path: corpus.train_tokens * width,
-            corpus.val_path: corpus.val_tokens * width,
-        }
-        whole = all(path.stat().st_size == size for path, size in sizes.items())
-        return corpus if whole and corpus.tokenizer_path.is_file() else None
-    except (OSError, TypeError):
-        return None
-
-
-def _folder(sha256: str, kind: Kind) -> Path:
-    return cache_folder() / "corpora" / f"{sha256[:16]}-{kind}"
+    return (yield from corpora.kept(dataset, sha256, used, write, check))
 
 
 def _files(path: Path, check: Check = lambda: None) -> TextFiles:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpt.config import Config
 from gpt.corpus import Corpus
+from gpt.schedule import Progress, sizes_at
 from gpt.textfiles import CorpusError
 
 RESIDENT_TOKENS = 8 << 20
@@ -121,16 +122,21 @@ class Batches:
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self._split = split
         self._device = device
-        self.adjust(config)
+        self._shape = sizes_at(config, Progress(0))
         self.current = self._draw()
 
     def advance(self) -> None:
         """Draw the next batch."""
         self.current = self._draw()
 
-    def adjust(self, config: Config) -> None:
-        """Draw batches of this configuration's size from now on."""
-        self._shape = config.batch_size, config.block_size
+    @property
+    def tokens(self) -> int:
+        """Tokens in the batch to train on next."""
+        return self.current[0].numel()
+
+    def resize(self, batch_size: int, block_size: int) -> None:
+        """Draw batches of this size from now on."""
+        self._shape = batch_size, block_size
 
     def restore(self, batch: Batch) -> None:
         """Train on this batch next, unless it has another size than those that are drawn."""

@@ -44,28 +44,46 @@ class Timing:
 
 
 def params(config: Config, vocab_size: int, *, positions: bool = True) -> int:
-    """Numbers that training learns; the head is the token embedding and counts once.
+    """Numbers that training learns; a head tied to the token embedding counts once.
 
     nanoGPT prints the count without position embeddings: `positions=False`.
     """
+    learned = positions and config.positions == "learned"
+    places = config.block_size * config.n_embd if learned else 0
+    return _computing(config, vocab_size) + _looked_up(config, vocab_size) + places
+
+
+def _computing(config: Config, vocab_size: int) -> int:
+    """Numbers that each token is multiplied with: those of the blocks and of the head."""
     channels = config.n_embd
-    embeddings = vocab_size * channels + (config.block_size * channels if positions else 0)
-    block = 12 * channels**2 + 2 * channels
-    final_norm = channels
+    block, final_norm = 12 * channels**2, 0
+    if config.norm == "layernorm":
+        block, final_norm = block + 2 * channels, channels
     if config.bias:
-        block += 11 * channels
-        final_norm += channels
-    return embeddings + config.n_layer * block + final_norm
+        block += 9 * channels
+        if config.norm == "layernorm":
+            block, final_norm = block + 2 * channels, 2 * channels
+    shares = config.n_layer - 1 if config.value_residual else 0
+    return vocab_size * channels + config.n_layer * block + final_norm + shares
+
+
+def _looked_up(config: Config, vocab_size: int) -> int:
+    """Numbers of which a token only takes its row, without those that the head is tied to."""
+    rows = 2 * config.ngram_buckets
+    rows += vocab_size * (not config.tie_head)
+    rows += vocab_size * config.n_layer * config.value_embedding
+    return rows * config.n_embd
 
 
 def flops_per_token(config: Config, vocab_size: int) -> float:
     """Floating-point operations that training spends on one token, backward pass included.
 
     6N + 12·L·H·Q·T from appendix B of the PaLM paper (arXiv:2204.02311), as nanoGPT has it: N
-    without position embeddings, L layers, H heads of Q channels, T tokens of context.
+    without embeddings that are only looked up, L layers, H heads of Q channels, T tokens of
+    context.
     """
     attention = 12 * config.n_layer * config.n_embd * config.block_size
-    return float(6 * params(config, vocab_size, positions=False) + attention)
+    return float(6 * _computing(config, vocab_size) + attention)
 
 
 def memory(config: Config, vocab_size: int) -> int:

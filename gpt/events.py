@@ -32,6 +32,7 @@ class Started(_Event):
     """The configuration is valid, the data is ready and the model is built."""
 
     max_iters: int
+    """Steps in the run; 0 when it has a time budget instead."""
     params: int
     tokens_per_iter: int
     device: str
@@ -39,6 +40,8 @@ class Started(_Event):
     threads: int
     world_size: int = 1
     resumed_from: int | None = None
+    time_budget: float = 0.0
+    """Seconds that the run is to work; 0 when it has so many steps instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

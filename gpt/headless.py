@@ -68,6 +68,13 @@ def show_progress(event: Progress) -> None:
         print(line, end="", file=sys.stderr, flush=True)
 
 
+def end_progress() -> None:
+    """Leave nothing of the line that was written over."""
+    if sys.stderr.isatty():
+        with contextlib.suppress(OSError):
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def mute(descriptor: int) -> None:
     """Let what is still written to this descriptor vanish, at the latest when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

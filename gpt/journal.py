@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt.events import Event, Notice, Saved, from_json, to_json
+from gpt.events import Event, Notice, Saved, to_json
+from gpt.reader import follow as follow
+from gpt.summary import Keeper
 
 if TYPE_CHECKING:
     from gpt.runs import Run
-
-
-_LONGEST = 1 << 24
-"""Bytes; a longer line is not one of ours, and is passed over without holding it in memory."""
 
 
 class Journal:
@@ -36,6 +32,7 @@ class Journal:
         self._path = run.journal
         self._file: FileIO | None = None
         self._torn = False
+        self._summary = Keeper(run)
 
     def append(self, event: Event) -> None:
         """Write one event. Where the disk refuses it there is a gap, and no error."""
@@ -46,6 +43,7 @@ class Journal:
         elif isinstance(event, Saved):
             # What the chart shows up to a checkpoint is as safe as the checkpoint.
             self._flush()
+            self._summary.keep_if_due()
 
     def close(self) -> None:
         """Make sure that all of it is on disk, and close it."""
@@ -56,6 +54,7 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
+            self._summary.keep()
 
     def _tell(self) -> None:
         """Record the gap, if the disk takes it now."""
@@ -82,26 +81,13 @@ class Journal:
         except OSError:
             return line == b"\n"
         self._torn = written < len(line)
+        self._summary.grew(written)
         return not self._torn
 
     def _flush(self) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.fsync(self._file.fileno())
-
-
-def follow(run: Run) -> Iterator[Event]:
-    """The events in a run's journal. A line cut short by a crash is passed over."""
-    if not run.journal.is_file():
-        return
-    with run.journal.open("rb") as file:
-        for raw in iter(partial(file.readline, _LONGEST), b""):
-            try:
-                event = from_json(raw.decode("utf-8"))
-            except (ValueError, TypeError, RecursionError):
-                continue
-            if event is not None:
-                yield event
 
 
 def _is_torn(path: Path) -> bool:

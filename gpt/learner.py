@@ -21,7 +21,7 @@ from gpt.config import Config
 from gpt.data import Batch, Batches
 from gpt.evaluate import Forward
 from gpt.model import GPT
-from gpt.optim import make_optimizer, set_hyperparameters
+from gpt.optim import Optimizer, set_hyperparameters
 from gpt.world import World
 
 SKIPPED_STEPS = 20
@@ -63,7 +63,7 @@ class Learner:
         self.world = world
         self.model = GPT(config, vocab_size).to(world.device)
         self.forward: Forward = self.model
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = Optimizer(self.model, config)
         # Only float16 needs its gradients scaled; otherwise this passes everything through.
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=world.dtype is torch.float16)
         self._skipped = 0
@@ -105,8 +105,7 @@ class Learner:
             logged: whether the loss and the gradient's norm are wanted.
             poll: called before each micro-batch; what it raises ends the step without a trace.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.optimizer.set_lr(lr)
         # Elsewhere to look is to wait for the device.
         looked = logged or self.world.device.type == "cpu"
         micro_batches = self.config.gradient_accumulation_steps

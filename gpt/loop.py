@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpt import estimate, evaluate, room, sample
 from gpt.boundary import Boundary, read_generators, set_generators
 from gpt.checkpoint import Checkpoint, CheckpointError, Kind
 from gpt.config import Config
+from gpt.contention import Contention
 from gpt.control import Control, Request
 from gpt.corpus import Corpus
 from gpt.data import Batches, Splits
@@ -30,10 +31,10 @@ from gpt.events import (
     Step,
 )
 from gpt.learner import Diverged, Learner, Reading
-from gpt.optim import lr_at
 from gpt.resumption import Resumption
 from gpt.runs import Run
 from gpt.saver import Saver
+from gpt.schedule import Progress, lr_at, sizes_at
 from gpt.settings import Value
 from gpt.stopwatch import Stopwatch
 from gpt.tokenizer import Tokenizer
@@ -74,9 +75,11 @@ class Loop:
         self.world = ready.world
         self.control = control
         self.resumption = resumption
+        # Threads that spin against other work are a matter of a CPU alone.
+        on_cpu = self.world.device.type == "cpu"
+        self.contention = Contention(self.world.threads if on_cpu else 1)
         self.learner = Learner(config, ready.corpus.vocab_size, self.world)
-        per_token = estimate.flops_per_token(config, ready.corpus.vocab_size)
-        self.flops_per_iter = per_token * config.tokens_per_iter
+        self.flops_per_token = estimate.flops_per_token(config, ready.corpus.vocab_size)
         self.watch = Stopwatch()
         self.phase: PhaseName = "preparing"
         self.step = 0
@@ -103,6 +106,7 @@ class Loop:
             self.measured = Eval(step=self.step, **state["eval"])
         self.adjusted = dict(adjusted)
         self.watch = Stopwatch(state["seconds"])
+        self.batches.resize(*sizes_at(self.config, self._progress()))
         self.batches.restore(boundary.batch)
         set_generators(boundary.generators, self.world.device)
 
@@ -110,7 +114,8 @@ class Loop:
         """The whole run after preparing."""
         yield Started(
             step=self.step,
-            max_iters=self.config.max_iters,
+            max_iters=0 if self.config.time_budget else self.config.max_iters,
+            time_budget=self.config.time_budget,
             params=estimate.params(self.config, self.ready.corpus.vocab_size, positions=False),
             tokens_per_iter=self.config.tokens_per_iter,
             device=str(self.world.device),
@@ -154,7 +159,7 @@ class Loop:
             config = self.config
             self.boundary = self._boundary()
             yield from self._attend()
-            last = self.step >= config.max_iters
+            last = self._is_last()
             due = last or self.step % config.eval_interval == 0
             if due and self.measured is None:
                 yield from self._evaluate()
@@ -169,6 +174,15 @@ class Loop:
                 self.boundary = self._boundary()
                 yield from self._save_if_possible("last")
 
+    def _progress(self) -> Progress:
+        return Progress(self.step, self.watch.worked())
+
+    def _is_last(self) -> bool:
+        """Whether no step is left, or less time than another half step would take."""
+        if self.config.time_budget:
+            return self.config.time_budget - self.watch.worked() < self.watch.last_step() / 2
+        return self.step >= self.config.max_iters
+
     def _adjust_again(self) -> None:
         """Change what was changed at this step before the run was interrupted."""
         for event in self.resumption.pending if self.resumption else ():
@@ -176,25 +190,28 @@ class Loop:
                 self.adjusted[event.knob] = event.value
                 self.config = self.config.model_copy(update={event.knob: event.value})
                 self.learner.adjust(self.config)
-                self.batches.adjust(self.config)
 
     def _update(self) -> Iterator[Event]:
         """One training step."""
         yield from self._enter("training")
-        lr = lr_at(self.config, self.step)
+        progress = self._progress()
+        lr = lr_at(self.config, progress)
         logged = self.step % self.config.log_interval == 0
+        tokens = self.batches.tokens * self.config.gradient_accumulation_steps
+        self.batches.resize(*sizes_at(self.config, replace(progress, step=self.step + 1)))
         self.watch.start_step()
         reading = self.learner.update(self.batches, lr, logged, self.control.check)
         self.watch.end_step()
-        self.tokens += self.config.tokens_per_iter
+        self.tokens += tokens
         if logged:
-            yield self._step_event(reading, lr)
+            yield self._step_event(reading, lr, tokens)
+        if notice := self.contention.after_step(self.step, self.watch.last_step(), tokens):
+            yield notice
         if reading.trouble is not None:
             raise Diverged(self.step, reading.trouble, lr, reading.norm)
 
-    def _step_event(self, reading: Reading, lr: float) -> Step:
+    def _step_event(self, reading: Reading, lr: float, tokens: int) -> Step:
         ms = self.watch.lap()
-        tokens = self.config.tokens_per_iter
         peak = self.ready.peak
         return Step(
             step=self.step,
@@ -203,7 +220,7 @@ class Loop:
             grad_norm=reading.norm,
             ms=ms,
             tokens_per_s=1e3 * tokens / ms,
-            mfu=self.flops_per_iter / (ms / 1e3) / peak if peak else None,
+            mfu=self.flops_per_token * tokens / (ms / 1e3) / peak if peak else None,
             tokens=self.tokens,
             seconds=self.watch.worked(),
             memory=self.world.memory(),
@@ -243,7 +260,7 @@ class Loop:
             return
         if not math.isfinite(losses.val):
             yield self._eval_event(losses, best=False)
-            raise Diverged(self.step, "the validation loss", lr_at(self.config, self.step))
+            raise Diverged(self.step, "the validation loss", lr_at(self.config, self._progress()))
         best = losses.val < self.best_val
         if best:
             self.best_val, self.best_step = losses.val, self.step
@@ -314,7 +331,7 @@ class Loop:
             return
         yield from self._enter("saving")
         if not self.learner.is_finite():
-            raise Diverged(self.step, "a parameter", lr_at(self.config, self.step))
+            raise Diverged(self.step, "a parameter", lr_at(self.config, self._progress()))
         path = self.saver.save(
             self.boundary, kind, self.learner.parameters(), self.learner.moments(), self._state()
         )

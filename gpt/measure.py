@@ -26,7 +26,7 @@ from gpt import estimate, sample
 from gpt.config import Config
 from gpt.estimate import Timing
 from gpt.model import GPT
-from gpt.optim import make_optimizer
+from gpt.optim import Optimizer
 from gpt.settings import ConfigError, make_config
 from gpt.world import World
 
@@ -104,7 +104,7 @@ class Bench:
     def __init__(self, config: Config, vocab_size: int, world: World) -> None:
         self.config, self.world = config, world
         self.model = _model(config, vocab_size, world.device)
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = Optimizer(self.model, config)
         self.generator = torch.Generator(world.device).manual_seed(config.seed)
         shape = (config.batch_size, config.block_size)
         self.tokens = torch.randint(

@@ -1,4 +1,7 @@
-"""The GPT: nanoGPT's architecture, parameter names and order of random draws."""
+"""The GPT: nanoGPT's architecture, parameter names and order of random draws.
+
+The settings of `gpt/recipe.py` change single parts of it; with their defaults it is nanoGPT's.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from gpt import kernels
 from gpt.config import Config
 
 INIT_STD = 0.02
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "relu2": kernels.squared_relu,
+    "silu": F.silu,
+}
 
 
 @dataclass(slots=True)
-class KeyValues:
-    """Keys and values of one layer for the tokens seen so far, when generating.
+class Past:
+    """What one block keeps of the tokens seen so far, when generating.
 
-    Both are (batch, n_head, block_size, channels / n_head); the first `length` places are used.
+    `keys` and `values` are (batch, n_head, block_size, channels / n_head), their first `length`
+    places used; `shifted` are the last token's inputs to attention and MLP, (batch, channels).
     """
 
     keys: Tensor
     values: Tensor
     length: int = 0
+    shifted: tuple[Tensor, Tensor] | None = None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add those of new tokens; all of them so far, (batch, n_head, length, …)."""
@@ -46,60 +58,130 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
 
 
+class RMSNorm(nn.Module):
+    """Division by the root mean square, without weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kernels.rms_norm(x)
+
+
 class Attention(nn.Module):
     """Causal self-attention with one fused query-key-value projection."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, vocab_size: int, first: bool) -> None:
         super().__init__()
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.dropout)
         self.n_head = config.n_head
         self.dropout = config.dropout
+        self.qk_norm = config.qk_norm
+        self.rotary = config.positions == "rotary"
+        mixes = config.value_residual and not first
+        self.first_share = nn.Parameter(torch.tensor(0.5)) if mixes else None
+        self.vte = nn.Embedding(vocab_size, config.n_embd) if config.value_embedding else None
 
-    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
-        """(batch, time, channels) to the same; with `past`, x continues what is in it.
+    def forward(
+        self, x: Tensor, idx: Tensor, first: Tensor | None, past: Past | None
+    ) -> tuple[Tensor, Tensor]:
+        """(batch, time, channels) to the same, and its values before they are attended to.
 
-        A continuation is either the whole prompt into an empty `past` or a single token.
+        Args:
+            idx: the token ids, (batch, time), for value embeddings.
+            first: the first block's values, (batch, time, channels).
+            past: x continues what is in it: the whole prompt if it is empty, or a single token.
         """
         batch, time, channels = x.shape
-        heads = (batch, time, self.n_head, channels // self.n_head)
-        q, k, v = (part.view(heads).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=2))
+        qk, v = self.c_attn(x).split((2 * channels, channels), dim=2)
+        if self.vte is not None:
+            v = v + self.vte(idx)
+        if self.first_share is not None and first is not None:
+            v = torch.lerp(v, first, self.first_share.to(v.dtype))
+        qk = qk.view(batch, time, 2 * self.n_head, -1)
+        if self.qk_norm:
+            qk = kernels.rms_norm(qk)
+        if self.rotary:
+            qk = kernels.rotate(qk, past.length if past else 0)
+        q, k = qk.transpose(1, 2).chunk(2, dim=1)
+        heads = v.view(batch, time, self.n_head, -1).transpose(1, 2)
+        y = self._attend(q, k, heads, past).transpose(1, 2).reshape(batch, time, channels)
+        return self.resid_dropout(self.c_proj(y)), v
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, past: Past | None) -> Tensor:
+        """(batch, n_head, time, channels / n_head) to the same."""
         if past is not None:
             k, v = past.append(k, v)
-        y = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=self.dropout if self.training else 0.0, is_causal=time == k.size(2)
-        )
-        y = y.transpose(1, 2).reshape(batch, time, channels)
-        return self.resid_dropout(self.c_proj(y))
+        dropout = self.dropout if self.training else 0.0
+        time = q.size(2)
+        short = time <= kernels.SHORT and past is None and not dropout
+        if short and q.device.type == "cpu" and q.dtype is torch.float32:
+            return kernels.short_attention(*(z.flatten(0, 1) for z in (q, k, v))).view(v.shape)
+        causal = time == k.size(2)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
 
 
 class MLP(nn.Module):
-    """Two linear layers around a GELU, four times as wide in between."""
+    """Two linear layers around an activation, four times as wide in between."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
+        self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(F.gelu(self.c_fc(x))))
+        return self.dropout(self.c_proj(self.activation(self.c_fc(x))))
 
 
 class Block(nn.Module):
     """Attention, then the MLP, each normalised before and added to the stream."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, vocab_size: int, first: bool) -> None:
         super().__init__()
-        self.ln_1 = LayerNorm(config.n_embd, config.bias)
-        self.attn = Attention(config)
-        self.ln_2 = LayerNorm(config.n_embd, config.bias)
+        self.ln_1 = make_norm(config)
+        self.attn = Attention(config, vocab_size, first)
+        self.ln_2 = make_norm(config)
         self.mlp = MLP(config)
+        self.shifted = int(config.token_shift * config.n_embd)
 
-    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), past)
-        return x + self.mlp(self.ln_2(x))
+    def forward(
+        self, x: Tensor, idx: Tensor, first: Tensor | None, past: Past | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `Attention`: the stream after this block, and its values."""
+        before = past.shifted if past and past.shifted else (None, None)
+        to_attn = self.ln_1(x)
+        y, values = self.attn(self._shift(to_attn, before[0]), idx, first, past)
+        x = x + y
+        to_mlp = self.ln_2(x)
+        if past is not None and self.shifted:
+            past.shifted = to_attn[:, -1, : self.shifted], to_mlp[:, -1, : self.shifted]
+        return x + self.mlp(self._shift(to_mlp, before[1])), values
+
+    def _shift(self, x: Tensor, before: Tensor | None) -> Tensor:
+        return kernels.shift(x, self.shifted, before) if self.shifted else x
+
+
+class NGrams(nn.Module):
+    """What the last two and the last three tokens add to the embedding, by a hash of them."""
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.pairs = nn.Embedding(config.ngram_buckets, config.n_embd)
+        self.triples = nn.Embedding(config.ngram_buckets, config.n_embd)
+
+    def forward(self, idx: Tensor, before: Tensor | None) -> Tensor:
+        """Token ids (batch, time) to (batch, time, channels).
+
+        Args:
+            before: the two tokens before the first, (batch, 2); zeros where None.
+        """
+        known = F.pad(idx, (2, 0)) if before is None else torch.cat((before, idx), dim=1)
+        pair = known[:, 1:-1] * self.vocab_size + idx
+        triple = pair * 92821 + known[:, :-2] * 68917
+        buckets = self.pairs.num_embeddings
+        return self.pairs(pair % buckets) + self.triples(triple % buckets)
 
 
 class Transformer(nn.Module):
@@ -107,24 +189,36 @@ class Transformer(nn.Module):
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
+        learned = config.positions == "learned"
         self.wte = nn.Embedding(vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd) if learned else None
+        self.ngrams = NGrams(config, vocab_size) if config.ngram_buckets else None
+        self.norm = RMSNorm() if config.norm == "rmsnorm" else nn.Identity()
         self.drop = nn.Dropout(config.dropout)
-        self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
-        self.ln_f = LayerNorm(config.n_embd, config.bias)
+        blocks = [Block(config, vocab_size, layer == 0) for layer in range(config.n_layer)]
+        self.h = nn.ModuleList(blocks)
+        self.ln_f = make_norm(config)
 
-    def forward(self, idx: Tensor, past: list[KeyValues] | None = None) -> Tensor:
+    def forward(
+        self, idx: Tensor, past: list[Past] | None = None, before: Tensor | None = None
+    ) -> Tensor:
         """Token ids (batch, time) to (batch, time, channels)."""
-        start = past[0].length if past else 0
-        positions = torch.arange(start, start + idx.size(1), device=idx.device)
-        x = self.drop(self.wte(idx) + self.wpe(positions))
+        x = self.wte(idx)
+        if self.wpe is not None:
+            start = past[0].length if past else 0
+            x = x + self.wpe(torch.arange(start, start + idx.size(1), device=idx.device))
+        if self.ngrams is not None:
+            x = x + self.ngrams(idx, before)
+        x = self.drop(self.norm(x))
+        first: Tensor | None = None
         for layer, block in enumerate(self.h):
-            x = block(x, past[layer] if past else None)
+            x, values = block(x, idx, first, past[layer] if past else None)
+            first = values if first is None else first
         return self.ln_f(x)
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer over `vocab_size` tokens, its head tied to its embedding.
+    """A decoder-only transformer over `vocab_size` tokens.
 
     Building it draws from torch's default generator exactly as nanoGPT does: every layer's
     default initialisation, then N(0, 0.02) for each linear and embedding weight in module order,
@@ -135,38 +229,54 @@ class GPT(nn.Module):
         super().__init__()
         self.block_size = config.block_size
         self.vocab_size = vocab_size
+        self.logit_softcap = config.logit_softcap
         self.transformer = Transformer(config, vocab_size)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
-        self.transformer.wte.weight = self.lm_head.weight
+        if config.tie_head:
+            self.transformer.wte.weight = self.lm_head.weight
         self.apply(_initialise)
         for name, parameter in self.named_parameters():
             if name.endswith("c_proj.weight"):
                 nn.init.normal_(parameter, 0.0, INIT_STD / math.sqrt(2 * config.n_layer))
+        if config.zero_init:
+            _start_from_zero(self, config)
 
     def forward(self, idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, time, vocab_size) and the mean cross-entropy, from (batch, time) ids."""
-        logits = self.lm_head(self.transformer(idx))
+        logits = self._score(self.transformer(idx))
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    def predict(self, idx: Tensor, past: list[KeyValues] | None = None) -> Tensor:
-        """Logits (batch, vocab_size) of the token after the last of (batch, time) ids."""
-        return self.lm_head(self.transformer(idx, past)[:, -1])
+    def predict(
+        self, idx: Tensor, past: list[Past] | None = None, before: Tensor | None = None
+    ) -> Tensor:
+        """Logits (batch, vocab_size) of the token after the last of (batch, time) ids.
 
-    def empty_past(self, batch: int) -> list[KeyValues]:
-        """A key-value cache for each layer, with nothing in it."""
+        Args:
+            past: what is known of earlier tokens, of which idx is the next.
+            before: the last two of those, (batch, 2).
+        """
+        return self._score(self.transformer(idx, past, before)[:, -1])
+
+    def _score(self, x: Tensor) -> Tensor:
+        logits = self.lm_head(x)
+        if self.logit_softcap:
+            logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
+        return logits
+
+    def empty_past(self, batch: int) -> list[Past]:
+        """A key-value cache for each block, with nothing in it."""
         weight = self.lm_head.weight
         attentions = [module for module in self.modules() if isinstance(module, Attention)]
-        shape = [
+        shapes = [
             (batch, attn.n_head, self.block_size, weight.size(1) // attn.n_head)
             for attn in attentions
         ]
-        return [
-            KeyValues(
-                torch.empty(s, dtype=weight.dtype, device=weight.device),
-                torch.empty(s, dtype=weight.dtype, device=weight.device),
-            )
-            for s in shape
-        ]
+        return [Past(weight.new_empty(shape), weight.new_empty(shape)) for shape in shapes]
+
+
+def make_norm(config: Config) -> nn.Module:
+    """A normalisation of the stream as the configuration wants it."""
+    return RMSNorm() if config.norm == "rmsnorm" else LayerNorm(config.n_embd, config.bias)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -174,3 +284,15 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, INIT_STD)
     if isinstance(module, nn.Linear) and module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(module.bias)
+
+
+def _start_from_zero(model: GPT, config: Config) -> None:
+    """Blocks that add nothing yet, and matrices whose scale follows their width."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(("c_attn.weight", "c_fc.weight")):
+            nn.init.normal_(parameter, 0.0, 0.5 / math.sqrt(config.n_embd))
+        elif name.endswith(("c_proj.weight", "vte.weight", "pairs.weight", "triples.weight")):
+            nn.init.zeros_(parameter)
+    if not config.tie_head:
+        nn.init.zeros_(model.lm_head.weight)
+        nn.init.normal_(model.transformer.wte.weight)

@@ -1,8 +1,7 @@
-"""The optimizer, its parameter groups, and the learning-rate schedule."""
+"""The optimizers and their parameter groups."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from gpt.config import Config
 from gpt.model import Attention
+from gpt.muon import Muon
 
 EPS = 1e-8
 
@@ -77,41 +77,102 @@ class AdamW:
         return state
 
 
-def make_optimizer(model: nn.Module, config: Config) -> AdamW:
-    """AdamW over the model: tensors of two and more dimensions decay, the others do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        ([p for p in parameters if p.dim() >= 2], config.weight_decay),
-        ([p for p in parameters if p.dim() < 2], 0.0),
-    ]
-    return AdamW(groups, (config.beta1, config.beta2))
+class Optimizer:
+    """AdamW and, where it is wanted, Muon, as one.
+
+    Attributes:
+        param_groups: all groups of both; `scale` is a group's share of `learning_rate`.
+    """
+
+    def __init__(self, model: nn.Module, config: Config) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = (
+            [p for name, p in named if _is_matrix(name)] if config.optimizer == "muon" else []
+        )
+        taken = set(matrices)
+        rest = [(name, p) for name, p in named if p not in taken]
+        scaled = config.embedding_lr_scale != 1.0
+        embeddings = [p for name, p in rest if scaled and _is_embedding(name)]
+        set_apart = set(embeddings)
+        others = [p for _, p in rest if p not in set_apart]
+        groups = [
+            ([p for p in others if p.dim() >= 2], config.weight_decay),
+            ([p for p in others if p.dim() < 2], 0.0),
+        ]
+        if embeddings:
+            groups.append((embeddings, config.weight_decay))
+        betas = config.beta1, config.beta2
+        self._parts: list[AdamW | Muon] = [AdamW(groups, betas)]
+        if matrices:
+            fused = {p: 3 for name, p in named if name.endswith("c_attn.weight")}
+            momentum = config.muon_momentum
+            self._parts.append(Muon(matrices, fused, momentum, config.weight_decay))
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        self.adjust(config)
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for part in self._parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Let go of all gradients."""
+        for part in self._parts:
+            part.zero_grad()
+
+    def set_lr(self, lr: float) -> None:
+        """Give every group the learning rate that goes with AdamW's `lr`."""
+        for group in self.param_groups:
+            group["lr"] = lr * group["scale"]
+
+    def adjust(self, config: Config) -> None:
+        """Let settings that were changed take effect, but for the learning rate."""
+        for part in self._parts:
+            for group in part.param_groups:
+                if isinstance(part, Muon):
+                    group["scale"] = config.muon_lr / config.learning_rate
+                    group["momentum"] = config.muon_momentum
+                    group["weight_decay"] = config.weight_decay
+                else:
+                    group["betas"] = config.beta1, config.beta2
+                    group["scale"] = 1.0
+        adamw, *_ = self._parts
+        decaying, _, *embeddings = adamw.param_groups
+        decaying["weight_decay"] = config.weight_decay
+        for group in embeddings:
+            group["weight_decay"] = config.weight_decay
+            group["scale"] = config.embedding_lr_scale
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """A parameter's moments by name; empty before the first update."""
+        for part in self._parts:
+            if parameter in part.state:
+                return part.state[parameter]
+        return {}
+
+    def restore(self, parameter: nn.Parameter, moment: str, value: Tensor) -> None:
+        """Give a parameter one of its moments."""
+        for part in self._parts:
+            if any(parameter is p for group in part.param_groups for p in group["params"]):
+                part.state[parameter][moment] = value
 
 
-def set_hyperparameters(model: nn.Module, optimizer: AdamW, config: Config) -> None:
+def _is_matrix(name: str) -> bool:
+    """Whether a parameter is a matrix inside a block, which Muon is for."""
+    return ".h." in name and name.endswith(("c_attn.weight", "c_fc.weight", "c_proj.weight"))
+
+
+def _is_embedding(name: str) -> bool:
+    return name.endswith(
+        ("wte.weight", "wpe.weight", "vte.weight", "pairs.weight", "triples.weight")
+    )
+
+
+def set_hyperparameters(model: nn.Module, optimizer: Optimizer, config: Config) -> None:
     """Let settings that were changed during a run take effect, but for the learning rate."""
-    decaying, _ = optimizer.param_groups
-    decaying["weight_decay"] = config.weight_decay
-    for group in optimizer.param_groups:
-        group["betas"] = config.beta1, config.beta2
+    optimizer.adjust(config)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = config.dropout
         elif isinstance(module, Attention):
             module.dropout = config.dropout
-
-
-def lr_at(config: Config, step: int) -> float:
-    """The learning rate of a step: linear warm-up, then a cosine down to `min_lr`."""
-    if not config.decay_lr:
-        return config.learning_rate
-    if step < config.warmup_iters:
-        return config.learning_rate * (step + 1) / (config.warmup_iters + 1)
-    if step > config.lr_decay_iters:
-        return config.min_lr
-    length = config.lr_decay_iters - config.warmup_iters
-    if length == 0:
-        return config.learning_rate
-    done = (step - config.warmup_iters) / length
-    return config.min_lr + 0.5 * (1.0 + math.cos(math.pi * done)) * (
-        config.learning_rate - config.min_lr
-    )

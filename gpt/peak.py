@@ -14,7 +14,8 @@ from gpt.folders import cache_folder
 from gpt.world import World
 
 SECONDS = 0.15
-SIZES = {"cpu": 1024, "mps": 4096, "cuda": 8192}
+SIZES = {"cpu": (256, 512, 1024), "mps": (4096,), "cuda": (8192,)}
+"""Rows of the square matrices, in the order in which they are tried; the best one counts."""
 
 
 def peak_flops(world: World) -> float | None:
@@ -48,15 +49,28 @@ def _machine(world: World) -> str:
 
 
 def _measure(world: World) -> float:
-    size = SIZES[world.device.type]
+    sizes = SIZES[world.device.type]
+    best, begun = 0.0, time.perf_counter()
+    for number, size in enumerate(sizes, 1):
+        # A number format that the processor lacks is so slow that larger ones are left out.
+        best = max(best, _best_product(world, size, begun + SECONDS * number / len(sizes)))
+        if time.perf_counter() >= begun + SECONDS:
+            break
+    return best
+
+
+def _best_product(world: World, size: int, end: float) -> float:
+    """Operations a second of the best of the products until `end`, of which there is one."""
     a = torch.full((size, size), 0.5, dtype=world.dtype, device=world.device)
-    b = torch.full((size, size), 0.25, dtype=world.dtype, device=world.device)
+    # Transposed, as the weights of a linear layer are.
+    b = torch.full((size, size), 0.25, dtype=world.dtype, device=world.device).t()
     out = torch.empty_like(a)
-    best, end = float("inf"), time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
+    torch.mm(a, b, out=out)
+    best = 0.0
+    while not best or time.perf_counter() < end:
         world.synchronize()
-        start = time.perf_counter()
+        begun = time.perf_counter()
         torch.mm(a, b, out=out)
         world.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2.0 * size**3 / best
+        best = max(best, 2.0 * size**3 / (time.perf_counter() - begun))
+    return best

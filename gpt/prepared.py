@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,8 +18,8 @@ from gpt.events import Progress
 from gpt.sources import Pace, megabytes
 from gpt.text import visible
 from gpt.textfiles import PIECE_BYTES, CorpusError, TextFiles
-from gpt.tokenfiles import TRAIN, VAL, settle
 from gpt.tokenizer import CharTokenizer, Tokenizer, TokenizerError
+from gpt.unfinished import TRAIN, VAL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +131,8 @@ def _copy(
             done += len(piece)
             if pace.due():
                 yield megabytes((size + done) / 2, size)
-        settle(file)
+        file.flush()
+        os.fsync(file.fileno())
     return counts
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from array import array
-from bisect import bisect_right
+import math
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from gpt import console
+from gpt.curve import Curve as Curve
+from gpt.curve import in_bins
 from gpt.events import (
     Adjusted,
     Eval,
@@ -25,53 +28,13 @@ from gpt.events import (
 
 LOG_LINES = 2000
 SAMPLES = 500
-CURVE_POINTS = 16384
-NAN = float("nan")
+CHARACTERS = 1_000_000
+"""Of all samples together; the oldest go first."""
+EVALS = 4096
+"""Evaluations, and likewise checkpoints."""
+NOTICES = 1000
 
-
-class Curve:
-    """The logged steps, a column a figure, in bounded memory.
-
-    When it is full, every second point of its older half goes: the recent past stays whole,
-    the further past becomes coarser. Unknown figures are nan.
-    """
-
-    COLUMNS = ("step", "time", "loss", "lr", "grad_norm", "ms", "tokens_per_s", "mfu",
-               "tokens", "seconds", "memory")  # fmt: skip
-
-    def __init__(self, capacity: int = CURVE_POINTS) -> None:
-        self.capacity = capacity
-        self.columns = {name: array("d") for name in self.COLUMNS}
-
-    def __len__(self) -> int:
-        return len(self.columns["step"])
-
-    def __getitem__(self, name: str) -> array[float]:
-        return self.columns[name]
-
-    def append(self, event: Step) -> None:
-        """Add one point, thinning the older half when there is no room."""
-        for name, column in self.columns.items():
-            value = getattr(event, name)
-            column.append(NAN if value is None else value)
-        if len(self) > self.capacity:
-            half = self.capacity // 2
-            for name, column in self.columns.items():
-                self.columns[name] = column[:half:2] + column[half:]
-
-    def until(self, step: int) -> Curve:
-        """The points up to and including `step`."""
-        end = bisect_right(self.columns["step"], step)
-        past = Curve(self.capacity)
-        past.columns = {name: column[:end] for name, column in self.columns.items()}
-        return past
-
-    def at(self, step: int) -> dict[str, float]:
-        """The figures of the last point up to `step`, or of the first; empty without points."""
-        if not len(self):
-            return {}
-        index = max(0, bisect_right(self.columns["step"], step) - 1)
-        return {name: column[index] for name, column in self.columns.items()}
+Kept = TypeVar("Kept", Eval, Saved)
 
 
 @dataclass(slots=True)
@@ -136,18 +99,42 @@ class Record:
                 self.curve.append(event)
             case Eval():
                 self.evals.append(event)
+                self.evals = _bounded(self.evals, _merit)
             case Sample():
                 self._write(event)
             case Saved():
                 self.saved.append(event)
+                self.saved = _bounded(self.saved, _is_best)
             case Notice():
                 self.notices.append(event)
+                if len(self.notices) > NOTICES:
+                    del self.notices[: NOTICES // 2]
             case Adjusted():
                 self.adjusted.append(event)
             case Finished():
                 self.finished, self.progress = event, None
             case Started():
                 pass
+
+    def fold_steps(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the figures of many steps, to the same effect as their events one by one.
+
+        Args:
+            rows: all figures of a `Step` by name, and no step unknown.
+        """
+        if not rows:
+            return
+        self.revision += len(rows)
+        self.first_time = rows[0]["time"] if self.first_time is None else self.first_time
+        self.last_time = rows[-1]["time"]
+        self.curve.extend(rows)
+        # Lines that would be pushed out of the log again are not written.
+        first = max(0, len(rows) - LOG_LINES)
+        self.step = max(self.step, *(row["step"] for row in rows[:first])) if first else self.step
+        for row in rows[first:]:
+            self.step = max(self.step, row["step"])
+            text = console.line(Step(**{name: row[name] for name in Curve.COLUMNS}))
+            self.log.append((self.step, text or ""))
 
     @property
     def max_iters(self) -> int:
@@ -205,6 +192,32 @@ class Record:
         step = event.step or 0
         if not self.samples or self.samples[-1].done or self.samples[-1].step != step:
             self.samples.append(Written(step, event.prompt, event.seed))
+            excess = sum(len(sample.text) for sample in self.samples) - CHARACTERS
+            while excess > 0 and len(self.samples) > 1:
+                excess -= len(self.samples.popleft().text)
         current = self.samples[-1]
         current.text += event.text
         current.done = event.done
+
+
+def _bounded(events: list[Kept], merit: Callable[[Kept], float]) -> list[Kept]:
+    """The events or, when there are too many, of each stretch of the run the one of most merit.
+
+    Of equal ones the last. The newest stays as well.
+    """
+    if len(events) <= EVALS:
+        return events
+    bins = in_bins([event.step or 0 for event in events], EVALS // 2)
+    kept = [max(reversed(events[start:end]), key=merit) for start, end in bins]
+    return kept if kept[-1] is events[-1] else [*kept, events[-1]]
+
+
+def _merit(event: Eval) -> float:
+    """What the run called best above all, else the lower loss."""
+    if event.best:
+        return math.inf
+    return -math.inf if event.val is None else -event.val
+
+
+def _is_best(event: Saved) -> float:
+    return float(event.kind == "best")

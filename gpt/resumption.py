@@ -18,7 +18,11 @@ from gpt.settings import ConfigError, Problem, Value, make_config, to_text
 if TYPE_CHECKING:
     from gpt.world import World
 
-FIXED = ("dataset", "n_layer", "n_head", "n_embd", "block_size", "bias", "seed")
+FIXED = (
+    "dataset", "n_layer", "n_head", "n_embd", "block_size", "bias", "seed", "positions", "norm",
+    "qk_norm", "activation", "zero_init", "token_shift", "value_residual", "value_embedding",
+    "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
+)  # fmt: skip
 """Settings that a run keeps: its parameters, its data and its random numbers follow from them."""
 AT_START = ("device", "dtype", "compile", "threads")
 """Settings of the machine, which take effect when a process begins and not at a step."""
@@ -72,7 +76,7 @@ class Resumption:
             raise ConfigError(problems)
         config = make_config(before | changed)
         done = record.finished is not None and record.finished.reason == "done"
-        if done and step >= config.max_iters:
+        if done and not config.time_budget and step >= config.max_iters:
             message = (
                 f"{run.name} has done its {config.max_iters:,} steps. To go on, give it more: "
                 f"--max_iters={2 * config.max_iters}."

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import tomllib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from gpt.journal import Journal as Journal
 from gpt.journal import follow as follow
 from gpt.names import folder_name, is_possible
 from gpt.record import Record
+from gpt.summary import Folding
 from gpt.text import visible
 
 if TYPE_CHECKING:
@@ -180,12 +182,21 @@ class Run:
         except OSError:
             return False
 
-    def record(self) -> Record:
-        """The run as its journal tells it."""
-        record = Record()
-        for event in follow(self):
-            record.fold(event)
-        return record
+    def record(self, told: Callable[[float], None] | None = None) -> Record:
+        """The run as its journal tells it, which is read on from where `summary.json` stands.
+
+        That is brought up to date, but for a run that another process trains: it does so itself.
+
+        Args:
+            told: called now and then with how much of the journal is read, from 0 to 1.
+
+        Raises:
+            OSError, TypeError, ValueError, OverflowError: the journal cannot be read.
+        """
+        folding = Folding.of(self)
+        if folding.catch_up(told) and (self._lock is not None or not self.is_live()):
+            folding.write()
+        return folding.whole()
 
     @property
     def _holder_path(self) -> Path:

@@ -8,13 +8,14 @@ from time import monotonic
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from gpt import checkpoint, tokenizer
 from gpt.config import Config
 from gpt.control import Control
 from gpt.estimate import EARLY_SAMPLES
 from gpt.events import Sample
-from gpt.model import GPT, KeyValues
+from gpt.model import GPT, Past
 from gpt.runs import Run
 from gpt.tokenizer import Tokenizer
 from gpt.world import World
@@ -41,16 +42,19 @@ def generate(
     token; `top_k` of 0 draws from all. The model must be in evaluation mode.
     """
     context = prompt[:, -model.block_size :]
-    past: list[KeyValues] | None = model.empty_past(prompt.size(0))
-    fresh = context
+    past: list[Past] | None = model.empty_past(prompt.size(0))
+    fresh, before = context, None
     for _ in range(max_new_tokens):
-        logits = _predict(model, fresh, past, world)
+        logits = _predict(model, fresh, past, before, world)
         token = draw(logits.float(), temperature, top_k, generator)
         yield token
         context = torch.cat((context, token[:, None]), dim=1)
         if context.size(1) > model.block_size:
             past, context = None, context[:, 1:]
-        fresh = context if past is None else token[:, None]
+        if past is None:
+            fresh, before = context, None
+        else:
+            fresh, before = token[:, None], F.pad(context, (2, 0))[:, -3:-1]
 
 
 def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
@@ -229,15 +233,20 @@ def build(config: Config, vocab_size: int, parameters: dict[str, Tensor]) -> GPT
     """
     with torch.device("meta"):
         model = GPT(config, vocab_size)
-    embedding = parameters.get("transformer.wte.weight", torch.empty(0))
+    if config.tie_head:
+        embedding = parameters.get("transformer.wte.weight", torch.empty(0))
+        parameters = {"lm_head.weight": embedding, **parameters}
     try:
-        model.load_state_dict({"lm_head.weight": embedding, **parameters}, assign=True)
+        model.load_state_dict(parameters, assign=True)
     except RuntimeError as error:
         raise checkpoint.CheckpointError(f"this is another model's checkpoint: {error}") from None
-    model.lm_head.weight = model.transformer.wte.weight
+    if config.tie_head:
+        model.lm_head.weight = model.transformer.wte.weight
     return model
 
 
-def _predict(model: GPT, idx: Tensor, past: list[KeyValues] | None, world: World) -> Tensor:
+def _predict(
+    model: GPT, idx: Tensor, past: list[Past] | None, before: Tensor | None, world: World
+) -> Tensor:
     with world.autocast():
-        return model.predict(idx, past)
+        return model.predict(idx, past, before)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from gpt.config import Config
 from gpt.errors import Refused
+from gpt.recipe import Recipe
 
 Value = bool | int | float | str
 
@@ -68,8 +69,9 @@ class Setting:
 
 @cache
 def settings() -> dict[str, Setting]:
-    """All fields of `Config`, in their order."""
-    return {name: _describe(name, info) for name, info in Config.model_fields.items()}
+    """All fields of `Config`: nanoGPT's in their order, then those of the recipe."""
+    fields = sorted(Config.model_fields.items(), key=lambda field: field[0] in Recipe.model_fields)
+    return {name: _describe(name, info) for name, info in fields}
 
 
 def parse(name: str, text: str) -> Value:

@@ -171,7 +171,9 @@ def fetch(
         OSError: `path` cannot be written.
     """
     with contextlib.suppress(OSError):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+        with path.open("rb") as kept:
+            found = hashlib.file_digest(kept, "sha256").hexdigest()
+        if found == file.sha256:
             return
     failures: list[str] = []
     for source in file.sources:

@@ -62,6 +62,7 @@ class Stopwatch:
         self._saved = clock()
         self._step_start = 0.0
         self._step_seconds = 0.0
+        self._last_step = 0.0
         self._steps = 0
 
     def start_step(self) -> None:
@@ -70,8 +71,13 @@ class Stopwatch:
 
     def end_step(self) -> None:
         """A training step is done."""
-        self._step_seconds += self._clock() - self._step_start
+        self._last_step = self._clock() - self._step_start
+        self._step_seconds += self._last_step
         self._steps += 1
+
+    def last_step(self) -> float:
+        """What the last training step took, in seconds; 0 before the first."""
+        return self._last_step
 
     def lap(self) -> float:
         """The mean of the steps since the last lap, in milliseconds."""

@@ -1,23 +1,24 @@
 """A person's own text on disk: which files it is, and their characters in order.
 
-A text may be far larger than memory, so it is read in pieces, and again where that is needed.
+A text may be far larger than memory, so it is read in pieces, and again where that is needed. A
+place in it is known in bytes, so that reading can go on there in another process.
 """
 
 from __future__ import annotations
 
 import codecs
 import hashlib
-import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt.errors import Refused
 from gpt.text import visible
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
+"""Small enough that a piece and its tokens stay in the processor's cache."""
 
 _ENDINGS = """
     txt text md markdown rst org adoc asc tex bib srt vtt fountain log
@@ -32,6 +33,29 @@ SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 
 class CorpusError(Refused):
     """A text that cannot be learnt from, told for the person who named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading can begin: `skip` characters after byte `offset` of a file."""
+
+    file: int = 0
+    """Its number in `TextFiles.files`; their count at the end of the text."""
+    offset: int = 0
+    skip: int = 0
+
+
+START = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some consecutive characters of a text, and the place that follows them."""
+
+    text: str
+    end: Place
+    done: int
+    """Bytes of all files up to the end of this piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +78,29 @@ class TextFiles:
         """The path, fit to be shown."""
         return _shown(self.root)
 
-    def pieces(self) -> Iterator[tuple[str, int]]:
-        """The text in pieces, each with the bytes of all files that were read so far.
+    def pieces(self, start: Place = START) -> Generator[Piece, None, None]:
+        """The text from a place on, in pieces of about `PIECE_BYTES`.
 
-        As Python reads text: UTF-8, each kind of line end as `\\n`. A file that does not end
+        As Python reads text: UTF-8, each kind of line end as `\n`. A file that does not end
         in a line end gets one when another follows.
 
         Raises:
             CorpusError: a file is gone, cannot be read, or is not UTF-8 text.
         """
-        done, last = 0, "\n"
-        for file in self.files:
-            if last != "\n":
-                yield "\n", done
-                last = "\n"
-            for text, count in _decoded(file):
-                done += count
-                last = text[-1:] or last
-                yield text, done
+        skip = start.skip
+        before = sum(_size(file) for file in self.files[: start.file])
+        for number in range(start.file, len(self.files)):
+            first = start.offset if number == start.file else 0
+            follows = number + 1 < len(self.files)
+            for text, offset, final in _decoded(self.files[number], first):
+                if final and follows and text[-1:] not in ("", "\n"):
+                    text += "\n"
+                left = max(0, skip - len(text))
+                end = Place(number + 1, 0, left) if final else Place(number, offset, left)
+                yield Piece(text[skip:], end, before + offset)
+                skip = left
+                if final:
+                    before += offset
 
     def changed(self) -> bool:
         """Whether the files are others than they were."""
@@ -144,34 +173,55 @@ def describe(root: Path, files: list[Path], others: Iterable[Path] = ()) -> Text
     return TextFiles(root, tuple(files), tuple(others), size, digest.hexdigest())
 
 
-def _decoded(file: Path) -> Iterator[tuple[str, int]]:
-    """The characters of one file in pieces, each with the bytes that were read for it."""
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
-    done = 0
+def _decoded(file: Path, offset: int) -> Iterator[tuple[str, int, bool]]:
+    """The characters of one file from a byte on, in pieces.
+
+    With each comes the offset of the byte after it, and whether it is the last of the file.
+    """
+    raw, final = b"", False
     try:
         with file.open("rb") as stream:
-            while True:
-                raw = stream.read(PIECE_BYTES)
-                if (zero := raw.find(0)) >= 0:
-                    raise CorpusError(
-                        f"{_shown(file)} is not UTF-8: it has a zero byte at offset "
-                        f"{done + zero:,}, as pictures, programs and UTF-16 have."
-                    )
-                first, done = done == 0, done + len(raw)
-                text = decoder.decode(raw, final=not raw)
-                if first:
+            stream.seek(offset)
+            while not final:
+                raw += stream.read(PIECE_BYTES)
+                final = not stream.peek(1)
+                text, used = _text(file, raw, offset, final)
+                if offset == 0 and used:
                     text = text.removeprefix("\ufeff")
-                if text or raw:
-                    yield text, len(raw)
-                if not raw:
-                    return
-    except UnicodeDecodeError as error:
-        # The decoder had kept the start of an unfinished character from the piece before.
-        offset = done - len(error.object) + error.start
+                offset += used
+                raw = raw[used:]
+                yield text, offset, final
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def _text(file: Path, raw: bytes, offset: int, final: bool) -> tuple[str, int]:
+    """The whole characters that bytes begin with, and how many bytes those are.
+
+    A carriage return at the end waits for the line feed that may follow.
+    """
+    if (zero := raw.find(0)) >= 0:
         raise CorpusError(
-            f"{_shown(file)} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
-            f"{offset:,}. Save it as UTF-8 and try again."
+            f"{_shown(file)} is not UTF-8: it has a zero byte at offset {offset + zero:,}, "
+            "as pictures, programs and UTF-16 have."
+        )
+    try:
+        text, used = codecs.utf_8_decode(raw, "strict", final)
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{_shown(file)} is not UTF-8: byte {raw[error.start]:#04x} at offset "
+            f"{offset + error.start:,}. Save it as UTF-8 and try again."
         ) from None
+    if "\r" in text:
+        if text[-1] == "\r" and not final:
+            text, used = text[:-1], used - 1
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text, used
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
     except OSError as error:
         raise _unreadable(file, error) from None
 

@@ -1,41 +1,36 @@
 """Token files: a text as raw little-endian numbers, as nanoGPT writes them.
 
-The first 90 % of the characters are `train.bin`, the rest `val.bin`. A text is gone over twice,
-because its characters must all be known before the first can be numbered.
+The first 90 % of the characters are `train.bin`, the rest `val.bin`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
+import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
-from gpt.events import Progress
+from gpt import threads
+from gpt.chunks import chunks
+from gpt.events import Notice, Progress
+from gpt.scan import Scan
 from gpt.sources import Pace, megabytes
-from gpt.textfiles import CorpusError, TextFiles
-from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, code_points
+from gpt.textfiles import CorpusError, Piece, TextFiles
+from gpt.tokenizer import Tokenizer
+from gpt.unfinished import Mark, Unfinished
 
-TRAIN, VAL = "train.bin", "val.bin"
-SHORTEST = 11
-"""Characters; fewer do not give each split the two tokens that one prediction takes."""
+if TYPE_CHECKING:
+    from gpt.unfinished import Ids
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """What a first reading of a text tells: its hash, its characters, its length in them."""
+class _Part:
+    """A piece of the text with its ids, of which one or the other array is often empty."""
 
-    sha256: str
-    characters: str
-    """Each one once, sorted."""
-    length: int
-
-    @property
-    def train_length(self) -> int:
-        """How many characters are trained on, rounded as nanoGPT rounds."""
-        return int(self.length * 0.9)
+    piece: Piece
+    train: Ids
+    val: Ids
 
 
 def dtype_of(vocab_size: int) -> Literal["uint16", "uint32"]:
@@ -43,102 +38,72 @@ def dtype_of(vocab_size: int) -> Literal["uint16", "uint32"]:
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
-def scan(text: TextFiles, check: Callable[[], None]) -> Generator[Progress, None, Scan]:
-    """Read the text once.
+def write(
+    text: TextFiles,
+    found: Scan,
+    tokenizer: Tokenizer,
+    folder: Path,
+    share: float,
+    check: Callable[[], None],
+) -> Generator[Progress | Notice, None, tuple[int, int]]:
+    """Write both files; the counts of train and val tokens.
 
-    Raises:
-        CorpusError: as for `TextFiles.pieces`.
-    """
-    import numpy as np
+    Goes on where an earlier attempt for the same text ended. The text is split before it is
+    encoded, as nanoGPT does.
 
-    digest = hashlib.sha256()
-    seen = np.zeros(0x110000, np.bool_)
-    length = 0
-    pace = Pace()
-    for piece, done in text.pieces():
-        check()
-        digest.update(piece.encode())
-        seen[code_points(piece)] = True
-        length += len(piece)
-        if pace.due():
-            yield megabytes(done / 2, text.size)
-    characters = "".join(map(chr, np.flatnonzero(seen).tolist()))
-    return Scan(digest.hexdigest(), characters, length)
-
-
-def check_learnable(text: TextFiles, found: Scan) -> None:
-    """See that there is something to learn.
-
-    Raises:
-        CorpusError: the text is empty, too short, or one character over and over.
-    """
-    if not found.length:
-        raise CorpusError(f"{text.name} is empty.")
-    if len(found.characters) == 1:
-        raise CorpusError(
-            f"{text.name} has nothing to learn: it is {found.length:,} times the character "
-            f"{found.characters!r}."
-        )
-    if found.length < SHORTEST:
-        raise CorpusError(
-            f"{text.name} is too short to split into training and validation: it has "
-            f"{found.length} characters. Allowed: {SHORTEST} or more."
-        )
-
-
-def write_characters(
-    text: TextFiles, found: Scan, tokenizer: CharTokenizer, folder: Path, check: Callable[[], None]
-) -> Generator[Progress, None, tuple[int, int]]:
-    """Write both files with a token for each character; the counts of train and val tokens.
+    Args:
+        share: the part of all progress that is made already, 0 to 1.
 
     Raises:
         CorpusError: the text is not what was scanned.
+        TokenizerError: it cannot be split into tokens.
         OSError: the folder cannot be written.
     """
-    table = tokenizer.table(f"<{'u2' if dtype_of(tokenizer.vocab_size) == 'uint16' else 'u4'}")
-    left, length = found.train_length, 0
+    width = 2 if dtype_of(tokenizer.model_vocab_size) == "uint16" else 4
     pace = Pace()
-    with (folder / TRAIN).open("wb") as train, (folder / VAL).open("wb") as val:
-        for piece, done in text.pieces():
-            check()
-            ids = table[code_points(piece)]
-            train.write(ids[:left].data)
-            val.write(ids[left:].data)
-            left = max(0, left - len(ids))
-            length += len(ids)
-            if pace.due():
-                yield megabytes((text.size + done) / 2, text.size)
-        settle(train, val)
-    if length != found.length or text.changed():
-        raise CorpusError(f"{text.name} changed while it was read; try again.")
-    return found.train_length, length - found.train_length
+    with contextlib.closing(Unfinished(folder, text.fingerprint, width)) as files:
+        if files.mark.characters:
+            yield _goes_on(text, found, files.mark)
+        with contextlib.closing(_encoded(text, found, tokenizer, files.mark, check)) as parts:
+            for part in parts:
+                check()
+                files.append(part.train, part.val, part.piece.end, len(part.piece.text))
+                if pace.due():
+                    yield megabytes(text.size * share + part.piece.done * (1 - share), text.size)
+        if files.mark.characters != found.length or text.changed():
+            raise CorpusError(f"{text.name} changed while it was read; try again.")
+        files.finish(check)
+        return files.mark.train, files.mark.val
 
 
-def write_pairs(
-    text: TextFiles, found: Scan, tokenizer: GPT2Tokenizer, folder: Path, check: Callable[[], None]
-) -> tuple[int, int]:
-    """Write both files with GPT-2's tokens; the counts of train and val tokens.
+def _encoded(
+    text: TextFiles, found: Scan, tokenizer: Tokenizer, mark: Mark, check: Callable[[], None]
+) -> Generator[_Part, None, None]:
+    """The text from a mark on, with its ids. All processors work on byte pairs."""
+    dtype = f"<u{2 if dtype_of(tokenizer.model_vocab_size) == 'uint16' else 4}"
 
-    The text is split before it is encoded, as nanoGPT does, and is held in memory.
+    def encoded(job: tuple[Piece, int]) -> _Part:
+        piece, left = job
+        halves = piece.text[:left], piece.text[left:]
+        ids = [tokenizer.encode_array(half).astype(dtype, copy=False) for half in halves]
+        return _Part(piece, *ids)
 
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    whole = "".join(piece for piece, _ in text.pieces())
-    parts = {TRAIN: whole[: found.train_length], VAL: whole[found.train_length :]}
-    counts: list[int] = []
-    for name, part in parts.items():
-        check()
-        ids = tokenizer.encode_array(part)
-        counts.append(len(ids))
-        with (folder / name).open("wb") as file:
-            file.write(ids.astype("<u2").data)
-            settle(file)
-    return counts[0], counts[1]
+    def jobs() -> Generator[tuple[Piece, int], None, None]:
+        """Each piece, and how many of its characters are trained on."""
+        left = found.train_length - mark.characters
+        for piece in pieces:
+            yield piece, max(0, left)
+            left -= len(piece.text)
+
+    if tokenizer.kind == "char":  # quicker than to hand it over to another thread
+        pieces = text.pieces(mark.place)
+        return (encoded(job) for job in jobs())
+    pieces = chunks(text.pieces(mark.place), mark.place)
+    tokenizer.encode_array("")  # what the threads share is made once
+    return threads.in_order(encoded, jobs(), threads.cores(), check)
 
 
-def settle(*files: BinaryIO) -> None:
-    """Put the content on disk before a rename makes it count."""
-    for file in files:
-        file.flush()
-        os.fsync(file.fileno())
+def _goes_on(text: TextFiles, found: Scan, mark: Mark) -> Notice:
+    share = f"{mark.characters / found.length:.0%}"
+    words = f"{text.name}: preparing it was interrupted; going on at {share} of the text"
+    return Notice(level="info", text=words)

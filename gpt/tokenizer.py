@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gpt import disk
+from gpt.alphabet import listed, quoted, spans
 from gpt.errors import Refused
 from gpt.text import visible
 
@@ -36,8 +37,6 @@ GPT2_MODEL_TOKENS = 50304
 GPT2_MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 # GPT-2's own pattern, written so that it backtracks less.
 _GPT2_PIECES = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-
-_SHOWN = 40
 
 
 class TokenizerError(Refused):
@@ -109,13 +108,10 @@ class CharTokenizer:
         except KeyError:
             raise TokenizerError(self._refusal(text)) from None
 
-    def table(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """The id of each code point, (0x110000,): `table[code_points(text)]` encodes a text."""
-        import numpy as np
-
-        ids = np.zeros(0x110000, dtype)
-        ids[[ord(character) for character in self.characters]] = np.arange(self.vocab_size)
-        return ids
+    def encode_array(self, text: str) -> npt.NDArray[np.uint16 | np.uint32]:
+        """The ids of a text of which each character is known, (characters,)."""
+        # Code points fit the table, so clipping changes nothing; it is the quickest way to take.
+        return self._table.take(code_points(text), mode="clip")
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these ids; U+FFFD for each that is no token."""
@@ -129,6 +125,15 @@ class CharTokenizer:
         """Everything that `from_json` needs."""
         return {"kind": self.kind, "characters": self.characters}
 
+    @cached_property
+    def _table(self) -> npt.NDArray[np.uint16 | np.uint32]:
+        """The id of each code point, (0x110000,)."""
+        import numpy as np
+
+        ids = np.zeros(0x110000, np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
+        ids[[ord(character) for character in self.characters]] = np.arange(self.vocab_size)
+        return ids
+
     def _character(self, token: int) -> str:
         return self.characters[token] if 0 <= token < len(self.characters) else UNKNOWN
 
@@ -136,9 +141,9 @@ class CharTokenizer:
         unknown = sorted({character for character in text if character not in self._ids})
         words = ("character", "is") if len(unknown) == 1 else ("characters", "are")
         return (
-            f"the {words[0]} {_list(map(_quoted, unknown))} {words[1]} not in the text that the "
+            f"the {words[0]} {listed(map(quoted, unknown))} {words[1]} not in the text that the "
             f"model learnt from. It knows these {self.vocab_size:,}: "
-            f"{_list(_spans(self.characters), ' ')}"
+            f"{listed(spans(self.characters), ' ')}"
         )
 
 
@@ -175,13 +180,13 @@ class GPT2Tokenizer:
     def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
         """The ids of a corpus, (tokens,), in which `<|endoftext|>` is text like any other.
 
+        Other threads run meanwhile.
+
         Raises:
             TokenizerError: as for `encode`.
         """
-        import numpy as np
-
         try:
-            return np.array(self._encoding.encode_ordinary(text), np.uint32)
+            return self._encoding.encode_to_numpy(text, disallowed_special=())
         except ValueError as error:
             raise TokenizerError(f"the text cannot be split into tokens: {error}") from None
 
@@ -286,33 +291,3 @@ def _ranks(merges: str) -> dict[bytes, int]:
         token = bytes(byte_of[character] for character in line if character != " ")
         ranks[token] = len(ranks)
     return ranks
-
-
-def _spans(characters: str) -> list[str]:
-    """The characters in order, with neighbours drawn together: `A-Z`, `a-z`."""
-    runs: list[list[str]] = []
-    for character in sorted(characters):
-        if runs and ord(runs[-1][-1]) + 1 == ord(character):
-            runs[-1].append(character)
-        else:
-            runs.append([character])
-    spans: list[str] = []
-    for run in runs:
-        drawn = len(run) > 3 and run[0].isalnum() and run[-1].isalnum()
-        spans += [f"{_plain(run[0])}-{_plain(run[-1])}"] if drawn else map(_plain, run)
-    return spans
-
-
-def _plain(character: str) -> str:
-    return {"\n": "newline", " ": "space", "\t": "tab"}.get(character, visible(character))
-
-
-def _quoted(character: str) -> str:
-    name = _plain(character)
-    return name if len(name) > 1 else f"'{name}'"
-
-
-def _list(words: Iterable[str], separator: str = ", ") -> str:
-    all_words = list(words)
-    more = len(all_words) - _SHOWN
-    return separator.join(all_words[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,8 +1,8 @@
 """What the screen costs: start-up, keys, and training speed beside the same run without it.
 
 Prints figures and asserts nothing. Run it with nothing else running: `make bench`, or
-`python -m tests.bench startup` (or keys, or speed) for one of them. POSIX only: the app gets a
-pseudo-terminal of its own.
+`python -m tests.bench startup` (or first, keys, output, slow, speed) for one of them. POSIX only:
+the app gets a pseudo-terminal of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from gpt.events import Step
@@ -29,18 +30,26 @@ APP = Path(__file__).parent.parent / "app.py"
 PRESET = "shakespeare_char_cpu"
 SIZE = (40, 120)
 STEPS = 200
-PAIRS = 5
+PAIRS = 9
 STARTS = 10
 KEYS = 100
+OUTPUT_SECONDS = 30
+SLOW = 5_000
+"""Bytes a second."""
+SLOW_KEYS = 8
+SLICE = 0.02
+"""Seconds in which a slow terminal takes its share at once."""
 
 
 class Seat:
     """The app in a pseudo-terminal whose output is always read."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, size: tuple[int, int] = SIZE) -> None:
         self.output = bytearray()
+        self.pace: float | None = None
+        """Bytes a second that it takes, where that is limited."""
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.started = time.perf_counter()
         self.pid = os.fork()
         if self.pid == 0:
@@ -66,7 +75,16 @@ class Seat:
     def read(self, seconds: float) -> None:
         if select.select([self.master], [], [], seconds)[0]:
             with contextlib.suppress(OSError):
-                self.output += os.read(self.master, 1 << 16)
+                count = 1 << 16 if self.pace is None else max(1, round(self.pace * SLICE))
+                self.output += os.read(self.master, count)
+                if self.pace is not None:
+                    time.sleep(SLICE)
+
+    def wait(self, seconds: float) -> None:
+        """Go on reading for so long."""
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            self.read(0.05)
 
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
@@ -173,7 +191,79 @@ def rate(run: Path) -> float:
     return (len(steps) - 1) / (steps[-1].seconds - steps[0].seconds)
 
 
-PARTS = {"startup": startup, "keys": keys, "speed": speed}
+def first_step() -> None:
+    """Train pressed to the first step in the journal, on a prepared corpus."""
+    waits: list[float] = []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            seat = Seat(Path(folder), PRESET)
+            seat.until("about")  # what the run will take: the form is complete
+            pressed = time.time()
+            seat.press("t")
+            while (first := first_time(Path(folder) / "runs")) is None:
+                seat.read(0.02)
+            waits.append(first - pressed)
+            seat.leave()
+    print(f"Train to the first step: median {statistics.median(waits):.2f} s of {STARTS}")
+
+
+def first_time(runs: Path) -> float | None:
+    """When the first step was written, if it has been."""
+    journals = (run / "events.jsonl" for run in runs.glob("*"))
+    written = (journal for journal in journals if journal.exists())
+    return next((time.time() for journal in written if b'"step"' in journal.read_bytes()), None)
+
+
+def output() -> None:
+    """Bytes a second to the terminal while training, on two sizes of it."""
+    for rows, columns in ((24, 80), (40, 120)):
+        with training(rows, columns) as seat:
+            start = len(seat.output)
+            seat.wait(OUTPUT_SECONDS)
+            rate = (len(seat.output) - start) / OUTPUT_SECONDS
+        print(f"to a terminal of {columns}x{rows}: {rate / 1e3:.2f} KB/s")
+
+
+def slow_terminal() -> None:
+    """From a key to the first of what it draws, on a terminal read at `SLOW` bytes a second."""
+    delays: list[float] = []
+    with training(*SIZE) as seat:
+        seat.pace = SLOW
+        seat.wait(OUTPUT_SECONDS)
+        for number in range(SLOW_KEYS):
+            start, pressed = len(seat.output), time.perf_counter()
+            seat.press("S")
+            delays.append(1e3 * (seat.until("again stops", start) - pressed))
+            seat.wait(4 + 0.13 * number)
+    delays.sort()
+    print(
+        f"keys at {SLOW / 1e3:.0f} KB/s: median {statistics.median(delays):.0f} ms, "
+        f"most {delays[-1]:.0f} ms of {SLOW_KEYS}"
+    )
+
+
+@contextlib.contextmanager
+def training(rows: int, columns: int) -> Generator[Seat]:
+    """A run that has trained for ten seconds, on a terminal of this size."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = PRESET, "--start", "--max_iters=100000", "--log_interval=1"
+        seat = Seat(Path(folder), *words, size=(rows, columns))
+        try:
+            seat.until("training")
+            seat.wait(10)
+            yield seat
+        finally:
+            seat.leave()
+
+
+PARTS = {
+    "startup": startup,
+    "first": first_step,
+    "keys": keys,
+    "output": output,
+    "slow": slow_terminal,
+    "speed": speed,
+}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

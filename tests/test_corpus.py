@@ -11,7 +11,7 @@ from conftest import PLAY, finish, half_done, prepared, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt import corpus, textfiles, tokenfiles
+from gpt import corpus, scan, textfiles
 from gpt.corpus import Corpus, CorpusError
 from gpt.events import Notice, Progress
 from gpt.sources import File, Pace, Web, Wheel
@@ -89,7 +89,7 @@ def test_any_text_comes_back_from_its_token_files(text: str, piece_bytes: int) -
         path = Path(name, "text.txt")
         path.write_bytes(text.encode())
         expected = path.read_text("utf-8").removeprefix("\ufeff")  # with its line ends as \n
-        if len(set(expected)) < 2 or len(expected) < tokenfiles.SHORTEST:
+        if len(set(expected)) < 2 or len(expected) < scan.SHORTEST:
             with pytest.raises(CorpusError):
                 prepared(path)
             return

@@ -240,7 +240,10 @@ def test_the_shelf_has_the_shipped_presets_and_ones_own(own_presets: Path) -> No
     shelf.reload()
 
     names = [entry.name for entry in shelf.entries]
-    assert names == ["shakespeare_char", "shakespeare_char_cpu", "tiny", "mine"]
+    assert names == [
+        "shakespeare_char", "shakespeare_char_90s", "shakespeare_char_cpu", "shakespeare_char_fast",
+        "tiny", "mine",
+    ]  # fmt: skip
     assert len(shelf.problems) == 1
     assert "broken.toml" in shelf.problems[0]
 
@@ -346,7 +349,9 @@ def test_what_the_run_will_be(shakespeare: Corpus) -> None:
 def test_the_filter_looks_at_names_first_then_at_explanations() -> None:
     everything = settings().values()
 
-    assert matching(everything, "lr") == {"decay_lr", "lr_decay_iters", "min_lr"}
+    assert matching(everything, "lr") == {
+        "decay_lr", "lr_decay_iters", "min_lr", "muon_lr", "embedding_lr_scale",
+    }  # fmt: skip
     assert matching(everything, "adamw memory") == {"beta1", "beta2"}
     assert matching(everything, "") == set(settings())
     assert matching(everything, "no such thing") == set()

@@ -13,8 +13,11 @@ from textual.widgets import DataTable, Input, Static
 from gpt.config import Config
 from gpt.events import Eval, Event, Finished, Started, Step
 from gpt.runs import Journal, Run
-from tui.history import COLUMNS, HistoryScreen, read_row, read_rows
+from tui import rows as rows_module
+from tui.history import HistoryScreen
 from tui.messages import OpenRun, Prompt
+from tui.past import Reading, open_view
+from tui.rows import COLUMNS, Row, read_row, read_rows
 
 BEGIN = 1_800_000_000.0
 
@@ -94,7 +97,7 @@ async def settle(pilot: Pilot[None]) -> None:
 
 
 def test_rows_tell_each_run_newest_first(root: Path) -> None:
-    rows = read_rows(root)
+    (rows,) = read_rows(root)
 
     assert [row.path.name[16:] for row in rows] == ["cut", "wild", "tiny"]
     assert [row.state for row in rows] == ["interrupted", "diverged", "done"]
@@ -128,7 +131,8 @@ def test_no_journal_is_too_broken_for_a_row(line: bytes, root: Path) -> None:
 
     assert row.state
     assert set(row.cells()) == set(COLUMNS)
-    assert len(read_rows(root)) == 4
+    (rows,) = read_rows(root)
+    assert len(rows) == 4
 
 
 def test_a_folder_that_cannot_be_read_is_a_row_of_its_own(root: Path) -> None:
@@ -139,7 +143,8 @@ def test_a_folder_that_cannot_be_read_is_a_row_of_its_own(root: Path) -> None:
         b'{"event": "eval", "time": 1, "step": "zero", "train": 1, "val": 2}\n'
     )
 
-    states = {row.path.name: row.state for row in read_rows(root)}
+    (rows,) = read_rows(root)
+    states = {row.path.name: row.state for row in rows}
 
     assert states["20270119-080000-bad"] == "unreadable"
     assert states["20270115-080000-tiny"] == "done"
@@ -244,3 +249,47 @@ async def test_coming_back_shows_what_is_new(root: Path) -> None:
         # Then it is there, and the cursor has stayed on its run
         assert [row[0] for row in app.table] == ["new", "cut", "wild", "tiny"]
         assert app.screen_shown.query_one(DataTable).cursor_row == 3
+
+
+def test_a_long_journal_without_a_summary_holds_up_no_other_row(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given
+    monkeypatch.setattr(rows_module, "LONG", 200)
+    (root / "20270115-080000-tiny" / "summary.json").unlink()
+
+    # When
+    first, second = read_rows(root)
+
+    # Then its row is there, and told later
+    def tiny(rows: list[Row]) -> Row:
+        return next(row for row in rows if row.path.name.endswith("tiny"))
+
+    assert (tiny(first).state, tiny(second).state) == ("reading", "done")
+    assert tiny(second).cells()["best val"] == "1.6250"
+    assert sorted(row.state for row in first) == ["diverged", "interrupted", "reading"]
+    # And from then on it is known at once
+    (rows,) = read_rows(root)
+    assert tiny(rows).state == "done"
+
+
+async def test_how_far_a_run_is_read_is_told_below(root: Path) -> None:
+    app = Host(root)
+    path = root / "20270115-080000-tiny"
+    (path / "summary.json").unlink()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        app.screen_shown.post_message(Reading(path, 0.43))
+        await pilot.pause()
+        assert app.words("#history-detail") == "Reading 20270115-080000-tiny, 43%"
+        app.screen_shown.post_message(Reading(path, 1.0))
+        await pilot.pause()
+        assert "Reading" not in app.words("#history-detail")
+
+
+def test_opening_a_run_tells_how_far_it_is_read(root: Path) -> None:
+    path = root / "20270115-080000-tiny"
+    (path / "summary.json").unlink()
+    shares: list[float] = []
+    assert open_view(path, shares.append).record.step == 100
+    assert shares[-1] == 1.0

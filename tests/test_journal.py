@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
 def test_lines_too_long_or_of_another_version_are_passed_over(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpt.journal._LONGEST", 2000)
+    monkeypatch.setattr("gpt.reader.LONGEST", 2000)
     lines = [to_json(a_step(1)), "{" * 5001, '{"event": "quantum", "time": 1}', to_json(a_step(2))]
     run.journal.write_text("\n".join(lines) + "\n")
     assert list(follow(run)) == [a_step(1), a_step(2)]

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 LIBRARY = (
-    "gpt.boundary gpt.checkpoint gpt.cli gpt.config gpt.console gpt.control gpt.corpus gpt.data "
-    "gpt.estimate gpt.evaluate gpt.events gpt.history gpt.loop gpt.measure gpt.model gpt.nanogpt "
-    "gpt.optim gpt.peak gpt.presets gpt.record gpt.runs gpt.sample gpt.settings gpt.tokenizer "
-    "gpt.train gpt.world"
+    "gpt.bench gpt.boundary gpt.checkpoint gpt.cli gpt.config gpt.console gpt.contention "
+    "gpt.control gpt.corpus gpt.data gpt.estimate gpt.evaluate gpt.events gpt.history gpt.loop "
+    "gpt.measure gpt.model gpt.nanogpt gpt.optim gpt.peak gpt.presets gpt.record gpt.runs "
+    "gpt.sample gpt.settings gpt.tokenizer gpt.train gpt.world"
 )
 
 

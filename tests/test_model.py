@@ -6,7 +6,8 @@ import torch
 from gpt import estimate
 from gpt.config import Config
 from gpt.model import GPT
-from gpt.optim import lr_at, make_optimizer
+from gpt.optim import Optimizer
+from gpt.schedule import Progress, lr_at
 from gpt.settings import make_config
 
 
@@ -60,7 +61,7 @@ def test_building_elsewhere_draws_nothing() -> None:
 
 def test_only_matrices_and_embeddings_decay() -> None:
     model = GPT(config(bias=True, weight_decay=0.3), vocab_size=11)
-    decaying, others = make_optimizer(model, config(weight_decay=0.3)).param_groups
+    decaying, others = Optimizer(model, config(weight_decay=0.3)).param_groups
     assert decaying["weight_decay"] == 0.3
     assert all(p.dim() >= 2 for p in decaying["params"])
     assert others["weight_decay"] == 0.0
@@ -82,13 +83,13 @@ def test_only_matrices_and_embeddings_decay() -> None:
 )
 def test_the_learning_rate_follows_nanogpts_schedule(step: int, rate: float) -> None:
     schedule = config(learning_rate=1e-3, min_lr=1e-4, warmup_iters=10, lr_decay_iters=110)
-    assert lr_at(schedule, step) == pytest.approx(rate)
+    assert lr_at(schedule, Progress(step)) == pytest.approx(rate)
     constant = config(learning_rate=1e-3, decay_lr=False, warmup_iters=10)
-    assert lr_at(constant, step) == 1e-3
+    assert lr_at(constant, Progress(step)) == 1e-3
 
 
 def test_a_decay_that_ends_with_or_before_the_warm_up_does_not_fall_over() -> None:
     same = config(warmup_iters=5, lr_decay_iters=5, learning_rate=1e-3, min_lr=1e-4)
-    assert [lr_at(same, step) for step in (5, 6)] == [1e-3, 1e-4]
+    assert [lr_at(same, Progress(step)) for step in (5, 6)] == [1e-3, 1e-4]
     before = config(warmup_iters=5, lr_decay_iters=2, learning_rate=1e-3, min_lr=1e-4)
-    assert lr_at(before, 5) == 1e-4
+    assert lr_at(before, Progress(5)) == 1e-4

@@ -27,11 +27,7 @@ from tui.setup import SetupScreen
 APP = Path(__file__).parent.parent / "app.py"
 WAIT = 60.0
 SIZES = [(120, 40), (150, 45), (119, 30), (100, 24), (99, 24), (80, 24), (60, 20), (40, 13)]
-LONG = (
-    "A model of my own — it is for poems, letters and very/long/paths/that/do/not/break/anywhere/"
-    "at/all/for/certain, for 日本語のテキスト as well, and \\u001b[31mfor\\u202e what steers a "
-    "terminal; above all, though, it is for seeing what a long description does to a list."
-)
+LONG = "A model — for very/long/paths/that/do/not/break, 日本語, \\u001b[31mfor\\u202e steering."
 TRUE_COLOR = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 SEQUENCE = re.compile(
     r"\x1b(?:\[(?P<private>[<=>?]?)(?P<words>[\d;:]*)[$ ]?(?P<kind>[@-~])|\].*?\x07|[^\[\]])"

@@ -1,7 +1,11 @@
 """The record: a fold over events, bounded, and the run as it stood at any step."""
 
+import dataclasses
+from itertools import pairwise
+
 import pytest
 
+from gpt import record as record_module
 from gpt.events import (
     Eval,
     Event,
@@ -96,15 +100,82 @@ def test_time_left_follows_the_pace_so_far() -> None:
     assert record.seconds_left == 0.0
 
 
-def test_a_curve_is_bounded_and_keeps_the_recent_past_whole() -> None:
+def test_a_long_curve_is_bounded_and_has_all_of_the_run_alike() -> None:
+    # Given
     curve = Curve(capacity=100)
     for step in range(10_000):
-        curve.append(step_event(step))
+        curve.append(step_event(step, loss=float(step)))
+    # Then
     steps = list(curve["step"])
+    assert 50 <= len(steps) <= 100
+    assert steps[-1] == 9999
+    assert max(after - before for before, after in pairwise([0.0, *steps])) <= 256
+    # And each value is one that was logged
+    assert list(curve["loss"]) == steps
+
+
+@pytest.mark.parametrize("spike", [9.0, 0.0])
+@pytest.mark.parametrize("place", [0, 1234, 5000, 9999])
+def test_a_spike_stays_visible_however_long_the_run(place: int, spike: float) -> None:
+    curve = Curve(capacity=100)
+    for step in range(10_000):
+        curve.append(step_event(step, loss=spike if step == place else 2.0))
+    xs, ys = curve.spread("step", "loss")
+    assert list(xs) == sorted(xs)
+    assert abs(xs[list(ys).index(spike)] - place) <= 256
+    assert set(ys) == {2.0, spike}
+
+
+def test_what_is_undone_takes_its_spikes_along() -> None:
+    curve = Curve(capacity=100)
+    for step in range(1000):
+        curve.append(step_event(step, loss=9.0 if step == 700 else 2.0))
+    past = curve.until(600)
+    assert set(past.spread("step", "loss")[1]) == {2.0}
+    assert past["step"][-1] <= 600
+
+
+def test_figures_that_are_unknown_for_a_while_stay_unknown() -> None:
+    curve = Curve(capacity=100)
+    for step in range(10_000):
+        curve.append(step_event(step, loss=None if step < 5000 else 2.0))
+    xs, ys = curve.spread("step", "loss")
+    assert all((y == y) == (x >= 5000 or y == 2.0) for x, y in zip(xs, ys, strict=True))
+
+
+@pytest.mark.parametrize("steps", [[7] * 500, list(range(500, 0, -1)), [0, 10**300] * 250])
+def test_steps_in_no_order_stay_bounded_too(steps: list[int]) -> None:
+    curve = Curve(capacity=100)
+    for step in steps:
+        curve.append(dataclasses.replace(step_event(1), step=step))
     assert len(curve) <= 100
-    assert steps == sorted(set(steps))
-    assert steps[-25:] == list(range(9975, 10_000))
-    assert steps[0] < 5000
+
+
+def test_evaluations_and_checkpoints_are_bounded_and_the_best_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(record_module, "EVALS", 20)
+    record = Record()
+    for step in range(1000):
+        best = step <= 700 and step % 5 == 0
+        record.fold(Eval(step=step, train=1.0, val=3.0 - step / 1000, best=best))
+        record.fold(Saved(step=step, path=str(step), kind="best" if best else "last"))
+        assert len(record.evals) <= 20
+        assert record.evals[-1].step == step
+        assert record.saved[-1].step == step
+    assert record.best is not None
+    assert record.best.step == 700
+    assert [saved.path for saved in record.saved if saved.kind == "best"][-1] == "700"
+    assert (record.evals[0].step or 0) < 200
+
+
+def test_samples_are_bounded_by_their_length_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "CHARACTERS", 100)
+    record = Record()
+    for step in range(50):
+        record.fold(Sample(step=step, prompt="", seed=1, text="x" * 30, done=True))
+        assert sum(len(sample.text) for sample in record.samples) <= 130
+    assert record.samples[-1].step == 49
 
 
 def test_unknown_figures_are_nan() -> None:

@@ -26,7 +26,7 @@ from tui.save import SaveDialog
 from tui.setup import SetupScreen
 from tui.start import Start
 
-WIDE, NARROW, SPLENDID, MINUTE = (120, 40), (80, 24), (200, 60), (20, 5)
+WIDE, NARROW, SPLENDID, MINUTE = (120, 40), (80, 24), (200, 90), (20, 5)
 NEVER_ANSWERS = (sys.executable, "-c", "import time; time.sleep(600)")
 
 
@@ -272,8 +272,9 @@ async def test_edits_are_reset_brought_back_and_kept_with_their_preset(opened: O
         assert field(pilot, "n_layer").text == "6"
 
         await press(pilot, "escape", "down")
-        assert (setup_of(pilot).entry.name, field(pilot, "n_layer").text) == ("tiny", "2")
-        assert "shakespeare_char_cpu *" in preset_line(pilot, 1)
+        fast = setup_of(pilot).entry.name, field(pilot, "n_layer").text
+        assert fast == ("shakespeare_char_fast", "1")
+        assert "shakespeare_char_cpu *" in preset_line(pilot, 2)
         await press(pilot, "up")
         assert field(pilot, "n_layer").text == "6"
 
@@ -380,7 +381,7 @@ async def test_what_the_run_will_be_follows_the_form(opened: Opened) -> None:
         await pilot.pause()
         assert text_of(pilot, "#start-words") == "New here? t trains; 90 seconds on this machine."
         assert str(train_button(pilot).label) == "Train"
-        assert "90 s" in preset_line(pilot, 1)
+        assert "90 s" in preset_line(pilot, 2)
 
         await type_over(pilot, "n_layer", "8")
         assert "1.58 M" in text_of(pilot, "#forecast-figures")

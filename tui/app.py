@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
-from textual._styles_cache import StylesCache  # pyright: ignore[reportPrivateUsage]
 from textual.app import SystemCommand
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -18,11 +16,10 @@ from textual.screen import Screen
 from gpt.errors import OUT_OF_MEMORY
 from gpt.runs import ROOT, Run, RunError
 from gpt.stopwatch import awake
-from gpt.text import visible
 from tui import messages
 from tui.leaving import LeavingApp
 from tui.main import Options
-from tui.past import open_view, reference
+from tui.past import Reading, open_view, reference
 from tui.session import Session, Trainer, gpt_resume, gpt_train, import_trainer
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
@@ -203,11 +200,19 @@ class Nanodeck(LeavingApp):
     def _read_view(self, path: Path, resume: bool) -> None:
         """In a thread, since a long journal takes seconds to read."""
         try:
-            view = open_view(path)
+            view = open_view(path, partial(self._tell_reading, path))
         except RunError as error:
             self._tell(str(error))
             return
         self.post_message(Opened(view, resume))
+
+    def _tell_reading(self, path: Path, share: float) -> None:
+        self.post_message(Reading(path, share))
+
+    @on(Reading)
+    def _reading(self, message: Reading) -> None:
+        """Let the table of runs, if that is on top, say how far it is."""
+        self.screen.post_message(message)
 
     @on(Opened)
     def _opened(self, message: Opened) -> None:
@@ -239,7 +244,7 @@ class Nanodeck(LeavingApp):
         self.push_screen(PlaygroundScreen(message.path))
 
     def action_show_run(self) -> None:
-        """Bring the run of this session to the front."""
+        """Bring the run under way, or the last one, to the front."""
         if self.session:
             self._show(self.session.view)
 
@@ -266,7 +271,7 @@ class Nanodeck(LeavingApp):
             to_setup = partial(self._back_to, self._setup)
             yield SystemCommand("Setup", "Choose and edit what to train", to_setup)
         if self.session:
-            yield SystemCommand("Run", "Show the run of this session", self.action_show_run)
+            yield SystemCommand("Run", "Show the run, under way or over", self.action_show_run)
         yield SystemCommand("Runs", "The table of past runs", self._open_runs)
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
         yield SystemCommand("Help", "The keys that work here, and the words", self.action_help)
@@ -280,16 +285,6 @@ class Nanodeck(LeavingApp):
                 self._back_to(screen)
                 return
         self.push_screen(RunScreen(view))
-
-    def pop_screen(self) -> AwaitComplete:
-        """Leave the screen on top, and let go of the lines that were drawn of it.
-
-        Textual (8.2) holds on to those of the last 1,024 widgets, gone or not, and each search
-        for garbage goes through all of them while keys and training wait.
-        """
-        lines: Any = StylesCache.get_inner_outer
-        lines.cache_clear()
-        return super().pop_screen()
 
     def _close(self, view: View) -> None:
         """Leave the screen of a run, wherever it is in the stack, for the one below it."""
@@ -305,6 +300,3 @@ class Nanodeck(LeavingApp):
         with self.batch_update():
             while self.screen is not screen:
                 self.pop_screen()
-
-    def _tell(self, words: str, seconds: float = 10) -> None:
-        self.notify(visible(words), severity="warning", timeout=seconds, markup=False)

@@ -144,8 +144,8 @@ class Chart(Pane):
         if (borders := ("".join(text for _, text in above), below)) == self.borders:
             return
         self.borders = borders
-        self.border_title = Text.assemble(*((text, self.style_of(role)) for role, text in above))
-        self.border_subtitle = Text(below)
+        title = Text.assemble(*((text, self.style_of(role)) for role, text in above))
+        self.put_in_border(title, Text(below))
 
     def _title(self) -> str:
         look = self.look

@@ -18,6 +18,12 @@ def taking_over(opening: Opening) -> type[Driver]:
             super().start_application_mode()
             self.attrs_before = opening.modes
 
+        @property
+        def waiting(self) -> bool:
+            """Whether something that was drawn has yet to be taken by the terminal."""
+            writer = self._writer_thread
+            return writer is not None and not writer._queue.empty()  # pyright: ignore[reportPrivateUsage]
+
         def write(self, data: str) -> None:
             """Write; but some terminals clear the alternate screen when it is entered again."""
             if data == ENTER_SCREEN and opening.stands:

@@ -83,7 +83,7 @@ class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
         Where all of them fit on the screen, nothing is folded.
         """
         self.draft = draft
-        from gpt.config import GROUPS
+        from gpt.declaration import GROUPS
         from gpt.settings import settings
 
         known = settings().values()

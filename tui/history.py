@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,77 +14,17 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
-from gpt.history import Summary, summarize
-from gpt.runs import Run
 from gpt.text import visible
 from tui.footer import Footer
 from tui.marks import MARKS
 from tui.messages import OpenRun, Prompt, Resume
-from tui.numbers import clock, count, fixed
-from tui.past import short_name
+from tui.past import Reading
+from tui.rows import COLUMNS, Row, read_rows
 from tui.status import StatusLine
 
-COLUMNS = ("name", "when", "state", "steps", "best val", "loss", "time", "params")
 NARROW_COLUMNS = ("name", "when", "state", "steps", "best val", "time")
 NARROW = 100
 NAME_WIDTH, NARROW_NAME_WIDTH = 36, 22
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A run in the table; `summary` is None when its folder cannot be read, `error` says why."""
-
-    path: Path
-    time: float
-    summary: Summary | None
-    error: str = ""
-
-    @property
-    def state(self) -> str:
-        """How the run ended, or that it has not, or that it cannot be read."""
-        return self.summary.state if self.summary else "unreadable"
-
-    def cells(self) -> dict[str, str]:
-        """What each column shows, as plain text."""
-        run = self.summary
-        cells: dict[str, str] = dict.fromkeys(COLUMNS, "")
-        when = time.strftime("%b %d %H:%M", time.localtime(self.time))
-        cells.update({"name": short_name(self.path.name), "when": when, "state": self.state})
-        if run:
-            cells["steps"] = f"{run.step:,}/{run.max_iters:,}" if run.max_iters else "-"
-            cells["best val"] = fixed(run.best_val, 4)
-            cells["loss"] = fixed(run.loss, 4)
-            cells["time"] = clock(run.seconds)
-            cells["params"] = count(run.params) if run.params else "-"
-        return cells
-
-
-def read_rows(root: Path) -> list[Row]:
-    """A row for each run folder under `root`, the newest first."""
-    if not root.is_dir():
-        return []
-    rows = [
-        read_row(path)
-        for path in root.iterdir()
-        if any((path / name).exists() for name in ("config.toml", "events.jsonl"))
-    ]
-    return sorted(rows, key=lambda row: -row.time)
-
-
-def read_row(path: Path) -> Row:
-    """The row of one run folder, whatever state it is in."""
-    try:
-        changed = path.stat().st_mtime
-    except OSError:
-        changed = 0.0
-    try:
-        summary = summarize(Run(path))
-        started = float(summary.started or changed)
-        row = Row(path, started if math.isfinite(started) else changed, summary)
-        row.cells()
-    except Exception as error:  # a folder can be broken in any way; the others still show
-        return Row(path, changed, None, f"{type(error).__name__}: {error}")
-    return row
 
 
 class HistoryScreen(Screen[None]):
@@ -114,6 +52,7 @@ class HistoryScreen(Screen[None]):
         self.root = root
         self._rows: list[Row] | None = None
         self._shown: list[Row] = []
+        self._loads = 0
 
     def compose(self) -> ComposeResult:
         """The filter, the table, a line on the run under the cursor."""
@@ -141,10 +80,15 @@ class HistoryScreen(Screen[None]):
 
     def action_reload(self) -> None:
         """Read the folders in a thread."""
-        self.run_worker(self._load, thread=True, exit_on_error=False, exclusive=True)
+        self._loads += 1
+        load = partial(self._load, self._loads)
+        self.run_worker(load, thread=True, exit_on_error=False, exclusive=True)
 
-    def _load(self) -> None:
-        self.post_message(self.Loaded(read_rows(self.root)))
+    def _load(self, number: int) -> None:
+        for rows in read_rows(self.root):
+            if number != self._loads or not self.is_attached:
+                return
+            self.post_message(self.Loaded(rows))
 
     @on(Loaded)
     def _loaded(self, message: Loaded) -> None:
@@ -207,6 +151,14 @@ class HistoryScreen(Screen[None]):
             error = row.error or (row.summary and row.summary.error) or ""
             text = f"{row.path}  {error}" if error else str(row.path)
         self.query_one("#history-detail", Static).update(visible(text, keep=""))
+
+    @on(Reading)
+    def _reading(self, message: Reading) -> None:
+        """A run is being opened that has no summary."""
+        words = f"Reading {message.path.name}, {message.share:.0%}"
+        self.query_one("#history-detail", Static).update(visible(words, keep=""))
+        if message.share == 1:
+            self._describe()
 
     def _current(self) -> Row | None:
         index = self.query_one(RunTable).cursor_row

@@ -7,14 +7,18 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 from textual import on
+from textual._styles_cache import StylesCache  # pyright: ignore[reportPrivateUsage]
 from textual.actions import SkipAction
+from textual.await_complete import AwaitComplete
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
 from gpt.signals import SAVE_SECONDS, STOP_SECONDS, stop_others, stop_process
 from gpt.stopwatch import awake
+from gpt.text import visible
 from tui import messages
 from tui.dialogs import QuitDialog, StopAndSave
 from tui.farewell import farewell
@@ -53,6 +57,21 @@ class LeavingApp(MannerlyApp):
     def training(self) -> bool:
         """Whether a run is under way."""
         return self.session is not None and not self.session.over
+
+    # --- screens
+
+    def pop_screen(self) -> AwaitComplete:
+        """Leave the screen on top, and let go of the lines that were drawn of it.
+
+        Textual (8.2) holds on to those of the last 1,024 widgets, gone or not, and each search
+        for garbage goes through all of them while keys and training wait.
+        """
+        lines: Any = StylesCache.get_inner_outer
+        lines.cache_clear()
+        return super().pop_screen()
+
+    def _tell(self, words: str, seconds: float = 10) -> None:
+        self.notify(visible(words), severity="warning", timeout=seconds, markup=False)
 
     # --- leaving
 

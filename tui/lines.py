@@ -7,9 +7,12 @@ once for the whole screen: to each widget its own would make every change of foc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.app import App
 from textual.dom import DOMNode
 from textual.geometry import Region, Size
@@ -34,6 +37,7 @@ class Lines(Widget):
         super().__init__(id=id, classes=classes)
         self.rows: list[Row] = []
         self._painted: list[Row] = []
+        self._in_border = False
 
     def put(self, rows: list[Row]) -> None:
         """Show these rows."""
@@ -45,17 +49,40 @@ class Lines(Widget):
         return self.rows[: self.size.height]
 
     def repaint(self) -> None:
-        """Repaint from the first to the last row that is on screen as it should not be."""
+        """Repaint the parts of rows that are on screen as they should not be."""
         old, new = self._painted, self.visible_rows()
-        changed = [
-            y
-            for y in range(max(len(old), len(new)))
-            if y >= len(old) or y >= len(new) or old[y] != new[y]
-        ]
         self._painted = new
-        if changed:
-            height = changed[-1] + 1 - changed[0]
-            self.refresh(Region(0, changed[0], self.size.width, height))
+        regions: list[Region] = []
+        for y in range(max(len(old), len(new))):
+            before, after = (rows[y] if y < len(rows) else () for rows in (old, new))
+            if before != after:
+                start, end = changed(before, after, self.size.width)
+                regions.append(Region(start, y, end - start, 1))
+        if regions:
+            self.refresh(*regions)
+
+    def put_in_border(self, title: str | Text | None = None, subtitle: str | Text = "") -> None:
+        """Put words in the border, and repaint no more than that: Textual (8.2) alone would
+        repaint, and send to the terminal, all of the widget. Without a title the old one stays."""
+        self._in_border = True
+        if title is not None:
+            self.border_title = title  # pyright: ignore[reportAttributeAccessIssue]
+        self.border_subtitle = subtitle  # pyright: ignore[reportAttributeAccessIssue]
+        self._in_border = False
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        """Repaint these regions; without any, all of it, or its border where that is meant."""
+        if self._in_border and not regions:
+            width, height = self.outer_size
+            border = Region(0, 0, width, 1), Region(0, height - 1, width, 1)
+            regions = tuple(region.translate(-self.content_offset) for region in border)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
         row: Row = self._painted[y] if y < len(self._painted) else ()
@@ -102,3 +129,31 @@ def app_of(node: DOMNode) -> App[object]:
 def plain(rows: Sequence[Row]) -> str:
     """Rows as text, without the blanks at their ends."""
     return "\n".join("".join(text for _, text in row).rstrip() for row in rows)
+
+
+def changed(old: Row, new: Row, width: int) -> tuple[int, int]:
+    """The columns, from one up to another, outside which two rows of this width are the same."""
+    texts = ["".join(text for _, text in row) for row in (old, new)]
+    if any(not text.isascii() and cell_len(text) != len(text) for text in texts):
+        return 0, width
+    start = _same(old, new)
+    if len(texts[0]) != len(texts[1]):
+        return min(start, width), width
+    backwards = [[(role, text[::-1]) for role, text in reversed(row)] for row in (old, new)]
+    end = len(texts[0]) - _same(*backwards)
+    return (start, end) if start < end <= width else (0, width)
+
+
+def _same(old: Row, new: Row) -> int:
+    """How many columns at the start look the same."""
+    columns = 0
+    for (old_role, old_text), (role, text) in zip(old, new, strict=False):
+        if old_role != role:
+            break
+        pairs = enumerate(zip(old_text, text, strict=False))
+        shorter = min(len(old_text), len(text))
+        common = next((place for place, (one, other) in pairs if one != other), shorter)
+        columns += common
+        if common < max(len(old_text), len(text)):
+            break
+    return columns

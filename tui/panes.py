@@ -109,7 +109,7 @@ class ScrollPane(Pane):
     def _hint(self, below: int) -> None:
         hint = f"{below} more below, End follows" if below else ""
         if hint != (self.border_subtitle or ""):
-            self.border_subtitle = hint
+            self.put_in_border(subtitle=hint)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self.action_scroll_rows(WHEEL)

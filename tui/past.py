@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+from textual.message import Message
 
 from gpt import presets
 from gpt.errors import Refused
@@ -13,8 +16,20 @@ from tui.view import View
 STAMP = re.compile(r"^\d{8}-\d{6}-")
 
 
-def open_view(path: Path) -> View:
-    """The run in this folder, its whole journal read, which may take seconds.
+class Reading(Message, bubble=False):
+    """How much of a run's journal is read, from 0 to 1."""
+
+    def __init__(self, path: Path, share: float) -> None:
+        super().__init__()
+        self.path = path
+        self.share = share
+
+
+def open_view(path: Path, told: Callable[[float], None] | None = None) -> View:
+    """The run in this folder. Its whole journal is read when there is no summary of it.
+
+    Args:
+        told: called now and then with how much of the journal is read, from 0 to 1.
 
     Raises:
         RunError: it is not a run, or too broken to be read.
@@ -22,7 +37,7 @@ def open_view(path: Path) -> View:
     run = Run(path)
     config = run.config()
     try:
-        record = run.record()
+        record = run.record(told)
     except (OSError, TypeError, ValueError, AttributeError, OverflowError) as error:
         # Well-formed lines with nonsense in them, or a file that cannot be opened.
         raise RunError(f"{run.journal} cannot be read: {error}.") from None

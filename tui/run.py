@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding
 from textual.containers import Container
-from textual.screen import Screen
 
-from gpt import reference
 from gpt.folders import state_folder
-from gpt.reference import CurveError, Reference
 from gpt.stopwatch import awake
 from gpt.text import visible
 from tui import clipboard, keys
@@ -25,21 +22,21 @@ from tui.footer import Footer
 from tui.heading import SMALL, Heading, skippable
 from tui.layout import Layout
 from tui.lines import ROLES, app_of
-from tui.messages import Edit, Leave, OpenRuns, Prompt, Resume
+from tui.messages import Leave, Resume
+from tui.onward import Onward, reference_of
+from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, Pace, behind
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
 from tui.view import View
 
-FIGURES_EVERY = 1.0
-CHART_EVERY = 2.5
 TWICE = 2.0
 """Seconds within which the second S follows the first."""
 COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
 ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Onward):
     """Everything about one run. It draws what has changed, when that is due, while on top."""
 
     CSS_PATH = "nanodeck.tcss"
@@ -54,17 +51,26 @@ class RunScreen(Screen[None]):
         self.clock = clock
         self.look = Layout.load()
         self.cursor: int | None = None
-        self._problem = ""
         self._drawn = self._charted = -1
-        self._figures_at = self._chart_at = self._stop_at = float("-inf")
+        self._figures = Pace(FIGURES_EVERY)
+        self._log = Pace(LOG_EVERY)
+        self._curves = Pace(CHART_EVERY)
+        self._stop_at = float("-inf")
         self._phase = ""
         self._offered: tuple[bool, ...] = ()
         self._noticed = len(view.record.notices)
         self.heading = Heading(id="heading")
-        self.chart = Chart(1, self.look, self._reference())
+        curve, self._problem = reference_of(view)
+        self.chart = Chart(1, self.look, curve)
         self.evals = Evals(3)
         self.samples = Samples(4, typed=view.control is not None, clock=clock)
-        self.panes: tuple[Pane, ...] = (self.chart, Figures(2), self.evals, self.samples, Log(5))
+        self.panes: tuple[Pane, ...] = (
+            self.chart,
+            Figures(2),
+            self.evals,
+            self.samples,
+            Log(5),
+        )
         self.tail = Tail(id="tail")
         self.summary = Summary(id="summary")
 
@@ -107,13 +113,16 @@ class RunScreen(Screen[None]):
             return
         record, now, moving = self.view.record, self.clock(), self.moving
         self._turn()
-        if not moving or now - self._figures_at >= FIGURES_EVERY:
-            self._figures_at = now
-            self._draw_heading()
-            if self._drawn != record.revision and self.cursor is None:
-                self._draw_panes()
-        if self._charted != record.revision and (not moving or now - self._chart_at >= CHART_EVERY):
-            self._draw_chart()
+        free = not behind(app_of(self))
+        if not moving or self._figures.due(now, free):
+            with self._figures.drawing():
+                self._draw_heading()
+                if self._drawn != record.revision and self.cursor is None:
+                    scroll = not moving or self._log.due(now, free)
+                    self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
+        if self._charted != record.revision and (not moving or self._curves.due(now, free)):
+            with self._curves.drawing():
+                self._draw_chart()
         self._tell()
         if not moving:
             self._beat.pause()
@@ -152,17 +161,17 @@ class RunScreen(Screen[None]):
             self.add_class("-ended")
             self.summary.show(self.view.record, self.view.run.path)
 
-    def _draw_panes(self) -> None:
-        """Everything but the chart, as it is now or was at the cursor."""
+    def _draw_panes(self, panes: Sequence[Pane]) -> None:
+        """These panes as the run is now or was at the cursor."""
         self._drawn = self.view.record.revision
         self.samples.past = self.cursor is not None
         record = self.view.record if self.cursor is None else self.view.record.at(self.cursor)
-        for pane in self.panes[1:]:
+        for pane in panes:
             pane.show(record)
         self._draw_tail()
 
     def _draw_chart(self) -> None:
-        self._charted, self._chart_at = self.view.record.revision, self.clock()
+        self._charted = self.view.record.revision
         self.chart.show(self.view.record)
 
     @on(Samples.Typed)
@@ -184,7 +193,7 @@ class RunScreen(Screen[None]):
         self.cursor = moved.step
         self.chart.show_cursor(moved.step)
         self._draw_heading()
-        self._draw_panes()
+        self._draw_panes(self.panes[1:])
 
     def action_live(self) -> None:
         """Back to the newest step, and to the end of the pane in focus."""
@@ -269,19 +278,6 @@ class RunScreen(Screen[None]):
 
     # --- going on from here
 
-    def action_runs(self) -> None:
-        """See all runs."""
-        self.post_message(OpenRuns())
-
-    def action_prompt(self) -> None:
-        """Write with the trained model."""
-        self.post_message(Prompt(self.view.run.path))
-
-    def action_edit(self, intent: Literal["longer", "change"]) -> None:
-        """Open the form on this run's settings."""
-        values = self.view.config.model_dump(exclude_defaults=True)
-        self.post_message(Edit(values, self.view.name, intent))
-
     @work(exclusive=True)
     async def action_copy(self) -> None:
         """Copy the pane in focus: clipboard program, OSC 52, and a file."""
@@ -299,12 +295,3 @@ class RunScreen(Screen[None]):
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """What the footer shows from."""
         return keys.fitted(super().active_bindings, self.size.width, self.moving)
-
-    def _reference(self) -> Reference | None:
-        if self.view.reference is None:
-            return None
-        try:
-            return reference.read(self.view.reference)
-        except CurveError as error:
-            self._problem = visible(str(error))
-            return None

@@ -1,0 +1,284 @@
+"""What a configuration's training costs here: measured for real, shown as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from gpt import bench, cli, console, estimate, presets
+from gpt.bench import PARTS, BenchError, Figures
+from gpt.config import Config
+from gpt.control import Stopped
+from gpt.corpus import Corpus
+from gpt.data import Batches, Split
+from gpt.events import Notice, Progress
+from gpt.learner import Learner
+from gpt.settings import make_config
+from gpt.world import World
+from tests.conftest import finish
+from tests.soak import ROOT
+
+SMALL: dict[str, Any] = {
+    "batch_size": 4, "block_size": 32, "n_layer": 2, "n_head": 2, "n_embd": 32, "eval_iters": 3,
+    "eval_interval": 10, "device": "cpu", "threads": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WARM_UP_SECONDS", "SECONDS", "EVAL_SECONDS"):
+        monkeypatch.setattr(bench, name, 0.05)
+
+
+def small(preset: str = "tiny", **values: Any) -> Config:
+    return make_config({**presets.find(preset).values, **SMALL, **values})
+
+
+@pytest.mark.parametrize("preset", [preset.name for preset in presets.find_all()[0]])
+def test_every_preset_can_be_measured(preset: str, shakespeare: Corpus) -> None:
+    # When a preset, made small by settings, is measured
+    config = small(preset)
+    events, figures = finish(bench.bench(config))
+
+    # Then every part of a step was seen, and together they are the step
+    assert isinstance(figures, Figures)
+    assert list(figures.parts_ms) == list(PARTS)
+    assert all(ms > 0 for ms in figures.parts_ms.values()), figures.parts_ms
+    assert sum(figures.parts_ms.values()) + figures.rest_ms == pytest.approx(figures.timed_ms)
+    assert figures.steps >= bench.LEAST_ROUNDS
+    assert figures.warm_up_steps >= bench.WARM_UP_STEPS
+
+    # And the other figures follow
+    assert figures.params == estimate.params(config, shakespeare.vocab_size, positions=False)
+    assert figures.tokens_per_s == pytest.approx(1e3 * 4 * 32 / figures.step_ms)
+    assert 0 < figures.tokens_per_s_overall < figures.tokens_per_s
+    assert figures.mfu is not None
+    assert figures.memory > 100e6
+    assert any(isinstance(event, Progress) for event in events)
+
+
+def test_nothing_is_written_and_a_wish_to_stop_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        finish(bench.bench(small(), check))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_takes_time_shows_in_its_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a learner whose parts take known times on a clock of their own, its clip within its
+    # optimizer's step, and something besides
+    now = 0.0
+    clock = SimpleNamespace(perf_counter=lambda: now)
+    monkeypatch.setattr(bench, "time", clock)
+    config = small(gradient_accumulation_steps=2)
+    world = World.of(config)
+    learner = Learner(config, 65, world)
+    batches = Batches(Split.of(torch.arange(1000) % 65), config, world.device)
+    forward, clip, step = learner.forward, learner._clip, learner.optimizer.step
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def slow_forward(*ids: torch.Tensor) -> Any:
+        pass_time(5)
+        return forward(*ids)
+
+    def slow_clip(*how: Any) -> Any:
+        pass_time(3)
+        return clip(*how)
+
+    def slow_step() -> None:
+        pass_time(7)
+        learner._clip(True, True)
+        step()
+
+    monkeypatch.setattr(learner, "forward", slow_forward)
+    monkeypatch.setattr(learner, "_clip", slow_clip)
+    monkeypatch.setattr(learner.optimizer, "step", slow_step)
+
+    # When a step is taken apart
+    with bench._taken_apart(learner, batches, world) as parts:
+        learner.update(batches, 1e-3, True, lambda: pass_time(11))
+
+    # Then each has its own, forward twice, and the polling is nobody's
+    assert parts == {"forward": 10, "clip": 6, "optimizer": 7, "batch": 0, "backward": 0}
+    assert now == 10 + 6 + 7 + 2 * 11
+
+    # And the learner is as it was
+    assert learner.forward is slow_forward
+    assert learner.optimizer.step is slow_step
+    assert "advance" not in vars(batches)
+    assert "zero_grad" not in vars(learner.optimizer)
+    assert torch.autograd.backward.__module__ == "torch.autograd"
+
+
+def test_too_large_a_model_is_refused_in_words(shakespeare: Corpus) -> None:
+    with pytest.raises(BenchError, match=r"there is not enough memory for n_layer = 900.*free"):
+        finish(bench.bench(small(n_layer=900, n_embd=16384)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory as Linux does")
+def test_memory_that_runs_out_is_told_in_words(shakespeare: Corpus) -> None:
+    # Given a process that may take one more gigabyte, where the batch needs several
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert done.returncode == 2, done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("nanodeck: there is not enough memory for n_layer = 4, ")
+    assert "Traceback" not in done.stderr
+
+
+SHORT = """
+import resource
+import torch
+from gpt import cli
+
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
+flags = ["--batch_size=512", "--block_size=256", "--n_layer=4", "--n_embd=128", "--threads=1"]
+raise SystemExit(cli.main(["bench", "tiny", "--device=cpu", *flags]))
+"""
+
+
+def test_what_cannot_be_had_here_is_told(shakespeare: Corpus) -> None:
+    events, _ = finish(bench.bench(small(dtype="float16")))
+    assert ["float16 needs a CUDA" in e.text for e in events if isinstance(e, Notice)] == [True]
+
+
+def test_the_table_says_everything() -> None:
+    figures = Figures(
+        device="cpu", dtype="float32", threads=2, compiled=True, params=803_072,
+        tokens_per_iter=768, steps=120, warm_up_steps=30,
+        parts_ms={"batch": 0.5, "forward": 15, "backward": 20, "clip": 1, "optimizer": 2},
+        timed_ms=40, step_ms=39.5, eval_ms=500, eval_interval=250, log_ms=0.05, log_interval=10,
+        tokens_per_s=19443.04, tokens_per_s_overall=18504.4, flops_per_s=98.7e9,
+        peak_flops=164.4e9, memory=412_000_000,
+    )  # fmt: skip
+    assert console.table("mine", figures) == [
+        "mine: 0.80M parameters, 768 tokens a step, cpu, 2 threads, float32, compiled",
+        "",
+        "part of a step                ms     share",
+        "batch                       0.50     1.2 %",
+        "forward                    15.00    37.5 %",
+        "backward                   20.00    50.0 %",
+        "clip                        1.00     2.5 %",
+        "optimizer                   2.00     5.0 %",
+        "rest                        1.50     3.8 %",
+        "whole, timed by part       40.00   100.0 %",
+        "whole, left alone          39.50",
+        "",
+        "besides                       ms    a step",
+        "evaluation                 500.0     2.000",
+        "logging                    0.050     0.005",
+        "",
+        "19,443 tokens a second; 18,504 with evaluations and logging",
+        "98.7 GFLOP/s, 60.0 % of the 164 that this machine's matrix products reach in float32",
+        "412 MB at the peak",
+        "medians of 120 steps after 30 to warm up; all parts but the rest are 96.2 % of the step",
+    ]
+
+
+def test_peak_memory_is_this_processs_own() -> None:
+    # Given a large process, the peak of one that it starts is not its own peak
+    ballast = b"x" * 600_000_000
+    code = (
+        "import torch; from gpt import bench; from gpt.config import Config; "
+        "from gpt.world import World; w = World.of(Config(device='cpu')); "
+        "before = bench.peak_memory(w); x = torch.ones(50_000_000); "
+        "print(before, bench.peak_memory(w))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    before, after = map(int, done.stdout.split())
+    assert before < len(ballast)
+    assert after - before == pytest.approx(200e6, rel=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_parts_are_waited_for_on_a_gpu(shakespeare: Corpus) -> None:
+    _, figures = finish(bench.bench(small(device="cuda", n_embd=512, batch_size=64)))
+    assert figures.parts_ms["backward"] > figures.parts_ms["batch"]
+    assert figures.memory < 4e9
+    assert figures.device.startswith("cuda")
+
+
+def test_the_command_prints_one_object(
+    capsys: pytest.CaptureFixture[str], shakespeare: Corpus
+) -> None:
+    flags = [f"--{key}={value}" for key, value in SMALL.items()]
+    assert cli.main(["bench", "tiny", *flags, "--dtype=float16", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["config"] == "tiny"
+    assert found["dtype"] == "float32"
+    assert found["tokens_per_iter"] == 128
+    assert set(found["parts_ms"]) == set(PARTS)
+    assert found["mfu"] == pytest.approx(found["flops_per_s"] / found["peak_flops"])
+    assert "float16 needs a CUDA device" in printed.err
+
+
+def test_the_command_measures_the_reference_when_nothing_is_named(
+    capsys: pytest.CaptureFixture[str], shakespeare: Corpus
+) -> None:
+    assert cli.main(["bench", *(f"--{key}={value}" for key, value in SMALL.items())]) == 0
+    assert capsys.readouterr().out.startswith("shakespeare_char_cpu: 0.03M parameters, 128 tokens")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tinny"], "Did you mean tiny?"),
+        (["tiny", "tiny"], "one word is needed"),
+        (["tiny", "--n_hed=2"], "Did you mean n_head?"),
+        (["tiny", "--n_layer=six"], "a whole number"),
+        (["--dataset=nowhere.txt"], "nowhere.txt"),
+        (["--n_layer=900", "--n_embd=16384"], "there is not enough memory"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str], shakespeare: Corpus
+) -> None:
+    assert cli.main(["bench", *words]) == 2
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert printed.out == ""
+
+
+def test_a_text_that_cannot_be_fetched_is_told_in_words(tmp_path: Path) -> None:
+    # Given a machine with an empty cache and no network
+    changes = {
+        "NANODECK_CACHE_DIR": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path),
+        "https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "LANG": "C",
+    }  # fmt: skip
+    code = "from gpt import cli; raise SystemExit(cli.main(['bench', 'tiny']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT,
+        env={**os.environ, **changes},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "shakespeare_char could not be fetched" in done.stderr
+    assert "--dataset=path/to/text.txt" in done.stderr
+    assert "Traceback" not in done.stderr

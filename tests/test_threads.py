@@ -1,0 +1,79 @@
+"""Work in several threads: results in order, faults passed on, and an end at any time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from gpt import threads
+from gpt.control import Stopped
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    first_may_end = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0 and workers > 1:
+            assert first_may_end.wait(60)
+        if item == 1:
+            first_may_end.set()
+        return item * item
+
+    results = list(threads.in_order(work, range(20), workers, nothing))
+
+    assert results == [item * item for item in range(20)]
+
+
+def test_only_a_few_items_are_held() -> None:
+    taken: list[int] = []
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    with closing(threads.in_order(lambda item: item, items(), 2, nothing)) as results:
+        assert next(results) == 0
+        assert len(taken) == 4
+        assert next(results) == 1
+        assert len(taken) == 5
+
+
+@pytest.mark.parametrize("fault", [ValueError, TimeoutError])
+def test_a_fault_in_a_thread_is_raised_where_its_result_is_due(fault: type[Exception]) -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            raise fault
+        return item
+
+    results = threads.in_order(work, range(5), 2, nothing)
+
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(fault):
+        next(results)
+
+
+def test_stopping_does_not_wait_for_what_is_under_way() -> None:
+    busy, may_end = threading.Event(), threading.Event()
+
+    def work(item: int) -> int:
+        busy.set()
+        may_end.wait(60)
+        return item
+
+    def check() -> None:
+        if busy.is_set():
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        list(threads.in_order(work, range(5), 1, check))
+
+    assert not may_end.is_set()
+    may_end.set()

@@ -1,0 +1,66 @@
+"""How often something is drawn: as seldom as its own cost and the terminal ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from textual.app import App
+
+FIGURES_EVERY = 1.0
+LOG_EVERY = 2.0
+CHART_EVERY = 2.5
+SHARE = 0.01
+"""Of the time, at most so much is spent on drawing one thing."""
+SELDOM = 8.0
+"""A pace slows down at most this many times."""
+RECOVERY = 0.9
+"""What remains of a slow terminal's delay after each drawing that it kept up with."""
+
+
+class Pace:
+    """When one thing is next to be drawn.
+
+    Training runs in this process, so that whatever is drawn is taken from it: a thing whose
+    drawing costs more than `SHARE` of `every` is drawn less often. A terminal that has not taken
+    what was drawn before, as over a slow line, gets nothing more until it has, and less from then
+    on.
+
+    Args:
+        every: seconds from one drawing to the next, at least.
+    """
+
+    def __init__(self, every: float) -> None:
+        self.every = every
+        self._last = float("-inf")
+        self._slower = 1.0
+        self._cost = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From one drawing to the next, as things are."""
+        wanted = max(self.every * self._slower, self._cost / SHARE)
+        return min(wanted, SELDOM * self.every)
+
+    def due(self, now: float, free: bool) -> bool:
+        """Whether to draw now; `free` says that the terminal has taken all there was."""
+        if now - self._last < self.seconds:
+            return False
+        self._last = now
+        if not free:
+            self._slower = min(SELDOM, 2 * self._slower)
+        return free
+
+    @contextmanager
+    def drawing(self) -> Generator[None]:
+        """Around drawing it, to learn what that costs."""
+        self._slower = max(1.0, RECOVERY * self._slower)
+        begun = time.thread_time()
+        yield
+        self._cost = (self._cost + time.thread_time() - begun) / 2
+
+
+def behind(app: App[object]) -> bool:
+    """Whether the terminal has yet to take what was drawn before."""
+    return bool(getattr(app._driver, "waiting", False))  # pyright: ignore[reportPrivateUsage]
