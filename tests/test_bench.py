@@ -199,6 +199,7 @@ def test_the_table_says_everything() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_this_processs_own() -> None:
     # Given a large process, the peak of one that it starts is not its own peak
     ballast = b"x" * 600_000_000
@@ -267,6 +268,7 @@ def test_what_is_wrong_is_told_in_words(
     assert printed.out == ""
 
 
+@pytest.mark.slow
 def test_a_text_that_cannot_be_fetched_is_told_in_words(tmp_path: Path) -> None:
     # Given a machine with an empty cache and no network
     changes = {

@@ -150,6 +150,7 @@ def test_read_on_from_anywhere_it_is_as_if_read_from_the_start(
     assert in_words(run.record()) == told_one_by_one(run)
 
 
+@pytest.mark.slow
 def test_a_run_of_many_steps_comes_back_in_every_bit(run: Run) -> None:
     run.journal.write_bytes(b"".join(in_json(*(a_step(n, 1 / (n + 1)) for n in range(40_000)))))
     first = run.record()
