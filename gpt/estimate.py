@@ -108,11 +108,13 @@ def memory(config: Config, vocab_size: int) -> int:
     return BASE_MEMORY + BYTES * (learned + activations + logits)
 
 
-def passes(config: Config, train_tokens: int) -> float:
-    """How many times the run reads as many tokens as the training split has."""
-    if config.eval_only or not train_tokens:
-        return 0.0
-    return config.max_iters * config.tokens_per_iter / train_tokens
+def steps(config: Config, timing: Timing | None) -> int | None:
+    """Training steps in the run; None when that depends on how long one takes."""
+    if config.eval_only:
+        return 0
+    if not config.time_budget:
+        return config.max_iters
+    return round(config.time_budget / timing.step_seconds) if timing else None
 
 
 def evaluations(config: Config) -> int:
@@ -137,9 +139,10 @@ def samples(config: Config) -> int:
 
 def total_seconds(config: Config, timing: Timing) -> float:
     """From the start to the end of the run: its steps, evaluations and samples."""
-    steps = 0 if config.eval_only else config.max_iters
+    if config.time_budget and not config.eval_only:
+        return config.time_budget + timing.eval_seconds
     return (
-        steps * timing.step_seconds
+        (0 if config.eval_only else config.max_iters) * timing.step_seconds
         + evaluations(config) * timing.eval_seconds
         + samples(config) * timing.sample_seconds
     )

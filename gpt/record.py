@@ -138,8 +138,15 @@ class Record:
 
     @property
     def max_iters(self) -> int:
-        """Steps in the whole run; 0 while unknown."""
-        return self.started.max_iters if self.started else 0
+        """Steps in the whole run; 0 while unknown. With a time budget, what its pace foretells."""
+        if self.started is None or not self.started.time_budget:
+            return self.started.max_iters if self.started else 0
+        if self.finished:
+            return self.step
+        steps, seconds = self.curve["step"], self.curve["seconds"]
+        if not len(steps) or seconds[-1] <= 0:
+            return 0
+        return max(self.step, round(steps[-1] * self.started.time_budget / seconds[-1]))
 
     @property
     def best(self) -> Eval | None:
@@ -157,6 +164,8 @@ class Record:
         if self.finished:
             return 0.0
         steps, seconds = self.curve["step"], self.curve["seconds"]
+        if self.started and self.started.time_budget and len(seconds):
+            return max(0.0, self.started.time_budget - seconds[-1])
         if len(steps) < 2 or not self.max_iters:
             return None
         pace = (seconds[-1] - seconds[0]) / (steps[-1] - steps[0])

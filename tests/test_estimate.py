@@ -95,11 +95,16 @@ def test_more_of_anything_needs_more_memory(change: dict[str, Any]) -> None:
     assert estimate.memory(preset("shakespeare_char_cpu", **change), 65) > usual
 
 
-def test_passes_over_the_text() -> None:
+def test_steps_are_as_many_as_wanted_or_as_the_time_allows() -> None:
     config = preset("shakespeare_char_cpu")
+    timing = estimate.Timing(0.05, 2.0, 1.0, 3.0, "cpu")
 
-    assert estimate.passes(config, 1_003_854) == pytest.approx(1.53, abs=0.005)
-    assert estimate.passes(preset("shakespeare_char_cpu", eval_only=True), 1_003_854) == 0.0
+    assert estimate.steps(config, None) == 2000
+    assert estimate.steps(preset("shakespeare_char_cpu", eval_only=True), None) == 0
+    budget = preset("shakespeare_char_cpu", time_budget=60.0)
+    assert estimate.steps(budget, None) is None
+    assert estimate.steps(budget, timing) == 1200
+    assert estimate.total_seconds(budget, timing) == 62.0
 
 
 @given(

@@ -100,6 +100,19 @@ def test_time_left_follows_the_pace_so_far() -> None:
     assert record.seconds_left == 0.0
 
 
+def test_with_a_time_budget_the_end_is_foretold_from_the_pace() -> None:
+    started = dataclasses.replace(STARTED, max_iters=0, time_budget=60.0)
+    record = folded(started)
+    assert (record.max_iters, record.seconds_left) == (0, None)
+
+    for step in (0, 10, 20):
+        record.fold(step_event(step, seconds=0.5 * step))
+    assert (record.max_iters, record.seconds_left) == (120, 50.0)
+
+    record.fold(Finished(time=200.0, step=118, reason="done"))
+    assert record.max_iters == 118
+
+
 def test_a_long_curve_is_bounded_and_has_all_of_the_run_alike() -> None:
     # Given
     curve = Curve(capacity=100)

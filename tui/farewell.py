@@ -26,7 +26,7 @@ def farewell(view: View) -> list[str]:
         ending = "Left before it had stopped"
     else:
         ending = ENDINGS[record.finished.reason]
-    steps = f"{record.step:,} of {record.max_iters:,}" if record.max_iters else "0"
+    steps = f"{record.step:,} of {record.max_iters:,}" if record.max_iters else f"{record.step:,}"
     parts = [f"{ending} at step {steps}"]
     if (best := record.best) and best.val is not None:
         parts.append(f"best val loss {best.val:.4f} at step {best.step:,}")

@@ -57,7 +57,7 @@ class Outlook:
 
         config = self.config
         count = estimate.params(config, self.vocab_size, positions=False)
-        unread = "" if self.corpus else "about "
+        unread, tokens = "" if self.corpus else "about ", self._tokens
         needed = estimate.memory(config, self.vocab_size)
         memory = " ".join(numbers.size(needed))
         if self.free_memory is not None:
@@ -65,22 +65,25 @@ class Outlook:
         return [
             ("parameters", unread + millions(count)),
             ("a step", f"{config.tokens_per_iter:,} tokens"),
-            ("the run", f"{numbers.count(self._tokens)} tokens"),
+            ("the run", MEASURING if tokens is None else f"{numbers.count(tokens)} tokens"),
             ("passes", self._passes()),
             ("memory", memory),
             *self._times(),
         ]
 
     @property
-    def _tokens(self) -> int:
-        return 0 if self.config.eval_only else self.config.max_iters * self.config.tokens_per_iter
+    def _tokens(self) -> int | None:
+        from gpt.estimate import Timing, steps
+
+        known = steps(self.config, self.timing if isinstance(self.timing, Timing) else None)
+        return None if known is None else known * self.config.tokens_per_iter
 
     def _passes(self) -> str:
-        from gpt.estimate import passes
-
         if self.corpus is None:
             return "not read yet"
-        share = passes(self.config, self.corpus.train_tokens)
+        if self._tokens is None:
+            return MEASURING
+        share = self._tokens / self.corpus.train_tokens if self.corpus.train_tokens else 0.0
         return f"{share:,.2g} over the text" if share < 10 else f"{share:,.0f} over the text"
 
     def _times(self) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def _first(view: View, phase: tuple[str, str], cursor: int | None, width: int) -
     if detail:
         right.append(("muted", f" {detail}"))
     if record.started is not None:
-        total = f"{record.max_iters:,}"
+        total = f"{record.max_iters:,}" if record.max_iters else "?"
         right.append(("muted", "  step "))
         right.append(("strong", f"{record.step:>{len(total)},}"))
         right.append(("muted", f" of {total} "))
