@@ -319,6 +319,18 @@ def test_the_legend_gives_each_marker_and_its_value() -> None:
     assert narrow == "  ⠤⠤ train 1.5034  ♦ val 1.7168"
 
 
+@pytest.mark.parametrize("smoothing", [UNSMOOTHED, 2])
+def test_a_spike_in_a_long_run_is_drawn(smoothing: int) -> None:
+    # given a run that was thinned, with a spike in a step that no point stands for
+    losses = [2.0 + 0.001 * (step % 7) for step in range(40_000)]
+    losses[30_001] = 5.5
+    record = run_of(losses, max_iters=40_000, every=10_000)
+    assert 5.5 not in record.curve["loss"]
+
+    # then it is among what is drawn all the same
+    assert 5.5 in Curves(record, None, Layout(smoothing=smoothing)).dots[1]
+
+
 def test_a_window_shows_the_end_and_fits_it() -> None:
     # given
     record = run_of(FALLING)

@@ -67,6 +67,8 @@ class Curves:
         self.steps: Sequence[float] = record.curve["step"][:]
         self.along: Sequence[float] = record.curve[layout.axis][:]
         self.raw: Sequence[float] = record.curve[layout.metric][:]
+        # Where a long run was thinned, the least and the greatest of each bin: spikes stay.
+        self.dots: Points = record.curve.spread(layout.axis, layout.metric)
         self.span = span_of(record, layout)
         self.smooth = series.smooth(self.steps, self.raw, self.span)
         self.marks: Points = ([], [])
@@ -149,7 +151,8 @@ class Curves:
 
     def _by_role(self) -> dict[str, Points]:
         """From the back to the front."""
-        raw: Points = (self.along, self.raw) if self.smooth != list(self.raw) else ([], [])
+        drawn_already = self.smooth == list(self.raw) and len(self.dots[0]) == len(self.raw)
+        raw: Points = ([], []) if drawn_already else self.dots
         return {
             "reference": self.reference,
             "raw": raw,
