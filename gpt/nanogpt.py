@@ -13,6 +13,7 @@ from typing import Any
 from gpt.config import Config
 from gpt.hardware import likely_gpu
 from gpt.presets import PresetError, read_text
+from gpt.recipe import Recipe
 
 DEFAULTS: dict[str, Any] = {
     "eval_interval": 2000,
@@ -82,6 +83,15 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: lambda a, b: a / b,
     ast.FloorDiv: lambda a, b: a // b,
 }
+
+
+def lacking(config: Config) -> list[str]:
+    """The settings in use that nanoGPT does not have, for which it has no command either."""
+    return [
+        name
+        for name, field in Recipe.model_fields.items()
+        if getattr(config, name) != field.default
+    ]
 
 
 def command_line(config: Config, gpu: bool | None = None) -> str:

@@ -141,7 +141,7 @@ class Record:
         """Steps in the whole run; 0 while unknown. With a time budget, what its pace foretells."""
         if self.started is None or not self.started.time_budget:
             return self.started.max_iters if self.started else 0
-        if self.finished:
+        if self.finished and self.finished.reason == "done":
             return self.step
         steps, seconds = self.curve["step"], self.curve["seconds"]
         if not len(steps) or seconds[-1] <= 0:

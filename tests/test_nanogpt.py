@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpt import nanogpt, presets
+from gpt.config import Config
 from gpt.presets import PresetError
 from gpt.settings import make_config
 
@@ -97,3 +98,10 @@ def test_defaults_name_every_training_setting_that_both_have() -> None:
     both = {name: getattr(here, name) for name in nanogpt.DEFAULTS}
     differ = {name for name, value in both.items() if value != nanogpt.DEFAULTS[name]}
     assert differ == {"device", "compile"}
+
+
+def test_what_nanogpt_lacks_is_named() -> None:
+    assert nanogpt.lacking(Config()) == []
+    assert nanogpt.lacking(Config(token_shift=0.5, optimizer="muon")) == [
+        "token_shift", "optimizer",
+    ]  # fmt: skip

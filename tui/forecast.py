@@ -152,25 +152,28 @@ class Forecast(VerticalScroll, can_focus=True):
     def compose(self) -> ComposeResult:
         """Figures, then the command."""
         yield Still(id="forecast-figures")
-        yield Still("the same in nanoGPT", id="forecast-heading")
+        yield Still(id="forecast-heading")
         yield Still(id="forecast-command")
 
     def show(self, outlook: Outlook | None) -> None:
         """Draw what is known; None while the settings cannot be trained with."""
-        if outlook is None:
-            rows, self.command = [], ""
-        else:
-            from gpt.nanogpt import command_line
+        rows, self.command, heading, lacked = [], "", "", ""
+        if outlook is not None:
+            from gpt.nanogpt import command_line, lacking
 
             rows = outlook.rows()
-            self.command = visible(command_line(outlook.config), keep="")
+            if lacked := ", ".join(lacking(outlook.config)):
+                heading = "not in nanoGPT"
+            else:
+                heading = "the same in nanoGPT"
+                self.command = visible(command_line(outlook.config), keep="")
         figures = Content("\n").join(
             Content.assemble((label.ljust(LABEL_WIDTH), "dim"), (value, _style(value)))
             for label, value in rows
         )
         self.query_one("#forecast-figures", Still).put(figures if rows else UNFIT)
-        self.query_one("#forecast-command", Still).put(self.command)
-        self.query_one("#forecast-heading").display = bool(self.command)
+        self.query_one("#forecast-command", Still).put(self.command or lacked)
+        self.query_one("#forecast-heading", Still).put(heading)
 
     @work(exclusive=True)
     async def action_copy(self) -> None:

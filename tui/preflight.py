@@ -30,6 +30,8 @@ FIELDS = (
     "batch_size", "block_size", "gradient_accumulation_steps", "n_layer", "n_head", "n_embd",
     "dropout", "bias", "eval_iters", "sample_interval", "max_new_tokens", "device", "dtype",
     "compile", "threads",
+    "positions", "norm", "qk_norm", "activation", "token_shift", "value_residual",
+    "value_embedding", "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
 """The settings that a step's, an evaluation's or a sample's time depends on."""
 
