@@ -110,6 +110,12 @@ class Resumption:
         now = {
             "device": str(world.device), "dtype": world.dtype_name, "threads": world.threads,
         }  # fmt: skip
+        if budget := self.config.time_budget:
+            left = max(0.0, budget - state["seconds"])
+            yield (
+                f"{left:.0f} of {budget:.0f} seconds are left; how many steps that makes depends "
+                "on the machine, so the run does not go on bit for bit"
+            )
         if now["device"] != "cpu" and state["device"] == now["device"]:
             yield "on a GPU the run goes on from the same numbers, but not bit for bit"
         for name, value in now.items():

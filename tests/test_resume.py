@@ -397,3 +397,21 @@ def test_a_hundred_steps_after_each_of_twenty_stops_are_the_same(tmp_path: Path)
         assert figures(follow(run)) == expected
         assert_equal(last(run), last(whole))
     assert stopped_in == {"training", "evaluating", "sampling"}
+
+
+def test_a_run_with_a_time_budget_says_what_is_left_of_it(tmp_path: Path) -> None:
+    # given one that was stopped
+    run = Run(tmp_path / "run")
+    stopped_at(30, run, small(time_budget=3600.0))
+
+    # when it goes on, for a moment
+    control = Control()
+    notices: list[str] = []
+    for event in gpt.resume(run, control=control):
+        if isinstance(event, Notice):
+            notices.append(event.text)
+        if isinstance(event, Step):
+            control.stop()
+
+    # then
+    assert any("of 3600 seconds are left" in text for text in notices)
