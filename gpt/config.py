@@ -14,7 +14,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from gpt.declaration import setting
-from gpt.recipe import Recipe
+from gpt.recipe import Recipe, parts
 
 
 class Config(Recipe):
@@ -350,6 +350,20 @@ class Config(Recipe):
                 "n_head",
                 f"n_embd = {self.n_embd} does not split evenly over n_head = {self.n_head}. "
                 f"Allowed: a divisor of n_embd; the nearest is {near}.",
+            )
+        if self.positions == "rotary" and self.n_embd // self.n_head % 2:
+            raise _broken_rule(
+                "positions",
+                f"positions = 'rotary' turns pairs of channels, and n_embd = {self.n_embd} over "
+                f"n_head = {self.n_head} makes {self.n_embd // self.n_head} in each head. Allowed: "
+                "an even number of channels a head.",
+            )
+        longest = max((size for _, size in parts(self.block_schedule)), default=0)
+        if longest > self.block_size:
+            raise _broken_rule(
+                "block_schedule",
+                f"block_schedule goes up to {longest} tokens, and block_size is {self.block_size}. "
+                f"Allowed: up to {self.block_size}.",
             )
         return self
 

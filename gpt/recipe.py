@@ -13,6 +13,12 @@ from pydantic import BaseModel
 from gpt.declaration import setting
 
 
+def parts(schedule: str) -> list[tuple[float, int]]:
+    """A schedule such as "0.3:8, 0.6:16" as pairs: until which share of the run, which size."""
+    pairs = (part.partition(":") for part in schedule.split(",") if part.strip())
+    return [(float(until), int(size)) for until, _, size in pairs]
+
+
 class Recipe(BaseModel):
     """What can be done otherwise than nanoGPT does it."""
 

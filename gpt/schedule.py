@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gpt.config import Config
+from gpt.recipe import parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,4 @@ def sizes_at(config: Config, progress: Progress) -> tuple[int, int]:
 
 def _scheduled(schedule: str, done: float) -> int | None:
     """What a schedule such as "0.3:8, 0.6:16" says; None after its last part."""
-    for part in schedule.split(",") if schedule.strip() else ():
-        until, _, size = part.partition(":")
-        if done < float(until):
-            return int(size)
-    return None
+    return next((size for until, size in parts(schedule) if done < until), None)

@@ -121,3 +121,17 @@ def test_what_is_shown_is_read_back_as_the_same(value: float) -> None:
 
 def test_nearest_says_nothing_when_nothing_is_near() -> None:
     assert nearest("qqq", ["n_layer"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"positions": "rotary", "n_embd": 6, "n_head": 2}, "even number of channels"),
+        ({"block_size": 64, "block_schedule": "0.5:65"}, "up to 64"),
+    ],
+)
+def test_parts_of_the_recipe_that_do_not_fit_are_refused(
+    values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_config(values)
