@@ -91,16 +91,14 @@ class Optimizer:
         )
         taken = set(matrices)
         rest = [(name, p) for name, p in named if p not in taken]
-        scaled = config.embedding_lr_scale != 1.0
-        embeddings = [p for name, p in rest if scaled and _is_embedding(name)]
+        embeddings = [p for name, p in rest if _is_embedding(name)]
         set_apart = set(embeddings)
         others = [p for _, p in rest if p not in set_apart]
         groups = [
             ([p for p in others if p.dim() >= 2], config.weight_decay),
             ([p for p in others if p.dim() < 2], 0.0),
+            (embeddings, config.weight_decay),
         ]
-        if embeddings:
-            groups.append((embeddings, config.weight_decay))
         betas = config.beta1, config.beta2
         self._parts: list[AdamW | Muon] = [AdamW(groups, betas)]
         if matrices:
@@ -137,11 +135,9 @@ class Optimizer:
                     group["betas"] = config.beta1, config.beta2
                     group["scale"] = 1.0
         adamw, *_ = self._parts
-        decaying, _, *embeddings = adamw.param_groups
-        decaying["weight_decay"] = config.weight_decay
-        for group in embeddings:
-            group["weight_decay"] = config.weight_decay
-            group["scale"] = config.embedding_lr_scale
+        matrices, _, embeddings = adamw.param_groups
+        matrices["weight_decay"] = embeddings["weight_decay"] = config.weight_decay
+        embeddings["scale"] = config.embedding_lr_scale
 
     def state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """A parameter's moments by name; empty before the first update."""

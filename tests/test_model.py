@@ -61,12 +61,13 @@ def test_building_elsewhere_draws_nothing() -> None:
 
 def test_only_matrices_and_embeddings_decay() -> None:
     model = GPT(config(bias=True, weight_decay=0.3), vocab_size=11)
-    decaying, others = Optimizer(model, config(weight_decay=0.3)).param_groups
-    assert decaying["weight_decay"] == 0.3
-    assert all(p.dim() >= 2 for p in decaying["params"])
+    decaying, others, embeddings = Optimizer(model, config(weight_decay=0.3)).param_groups
+    assert decaying["weight_decay"] == embeddings["weight_decay"] == 0.3
+    assert all(p.dim() >= 2 for p in [*decaying["params"], *embeddings["params"]])
     assert others["weight_decay"] == 0.0
     assert all(p.dim() < 2 for p in others["params"])
-    assert len(decaying["params"]) + len(others["params"]) == len(list(model.parameters()))
+    counts = [len(group["params"]) for group in (decaying, others, embeddings)]
+    assert sum(counts) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize(
