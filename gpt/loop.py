@@ -253,7 +253,10 @@ class Loop:
                 yield from self._save_if_possible("asked")
 
     def _evaluate(self) -> Iterator[Event]:
-        """The evaluation that belongs to this step, which decides on the best checkpoint."""
+        """The evaluation that belongs to this step, which decides on the best checkpoint.
+
+        One that could not be saved is not the best: a later one that is worse but can be is.
+        """
         losses = yield from self._losses()
         if losses is None:
             yield Notice(level="info", step=self.step, text="evaluation skipped")
@@ -262,13 +265,16 @@ class Loop:
             yield self._eval_event(losses, best=False)
             raise Diverged(self.step, "the validation loss", lr_at(self.config, self._progress()))
         best = losses.val < self.best_val
+        kept = self.best_val, self.best_step
         if best:
             self.best_val, self.best_step = losses.val, self.step
         self.measured = self._eval_event(losses, best)
         self.boundary = self._boundary()
         yield self.measured
         if self.step > 0 and (best or self.config.always_save_checkpoint):
-            yield from self._save_if_possible("best" if best else "last")
+            saved = yield from self._save_if_possible("best" if best else "last")
+            if best and not saved:
+                self.best_val, self.best_step = kept
 
     def _losses(self) -> Generator[Event, None, evaluate.Losses | None]:
         yield from self._enter("evaluating")
@@ -301,13 +307,15 @@ class Loop:
         )
         self.learner.model.train()
 
-    def _save_if_possible(self, kind: Kind) -> Iterator[Event]:
-        """Save in the middle of a run, which goes on when the disk is at fault."""
+    def _save_if_possible(self, kind: Kind) -> Generator[Event, None, bool]:
+        """Save in the middle of a run, which goes on when the disk is at fault; whether it did."""
         try:
             yield from self._save_with_patience(kind)
         except CheckpointError as error:
             self.watch.saved()
             yield Notice(level="error", step=self.step, text=f"not saved: {error}")
+            return False
+        return True
 
     def _save_with_patience(self, kind: Kind) -> Iterator[Event]:
         """Save; when the disk is full, hold the run until there is room."""

@@ -13,7 +13,7 @@ import torch
 import gpt
 from gpt import checkpoint
 from gpt.corpus import Corpus
-from gpt.events import Event, Finished, Step
+from gpt.events import Eval, Event, Finished, Notice, Saved, Step
 from gpt.learner import Learner
 from gpt.runs import Run
 from gpt.settings import make_config
@@ -127,3 +127,37 @@ def test_memory_that_runs_out_names_the_sizes_that_matter(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("failed there is not enough memory for batch_size = 512, ")
     assert "Traceback" in (tmp_path / "run" / "run.log").read_text("utf-8")
+
+
+def test_a_best_that_could_not_be_saved_leaves_the_place_to_the_next(tmp_path: Path) -> None:
+    # given: a run in which an evaluation is the best, and the one after it better than all before
+    config = make_config(SMALL | {"eval_interval": 1, "always_save_checkpoint": False})
+    vals = [event.val for event in gpt.train(config) if isinstance(event, Eval)]
+    lost = next(
+        step for step in range(2, len(vals) - 1) if vals[step] < vals[step + 1] < min(vals[:step])
+    )
+
+    # when: the disk refuses that one checkpoint
+    run = Run(tmp_path / "run")
+    aside = run.path / "aside"
+    best: list[int] = []
+    saved: list[int] = []
+    for event in gpt.train(config, run):
+        if isinstance(event, Saved):
+            saved.append(event.step)
+        if isinstance(event, Eval) and event.best:
+            best.append(event.step)
+            if event.step == lost:
+                run.checkpoints.rename(aside)
+                run.checkpoints.touch()
+        if isinstance(event, Notice) and event.text.startswith("not saved"):
+            run.checkpoints.unlink()
+            aside.rename(run.checkpoints)
+
+    # then: the one after it is saved as the best until there is a better one
+    assert best[: best.index(lost) + 2][-1] == lost + 1
+    path, notice = checkpoint.find(run)
+    assert notice is None
+    assert checkpoint.load(path).state["best_step"] == best[-1]
+    assert lost not in saved
+    assert lost + 1 in saved
