@@ -10,18 +10,21 @@ _SHOWN = 40
 
 
 def spans(characters: str) -> list[str]:
-    """The characters in order, with neighbours drawn together: `A-Z`, `a-z`."""
-    runs: list[list[str]] = []
+    """The characters in order, with letters or digits in a row drawn together: `A-Z`, `a-z`."""
+    rows: list[list[str]] = []
     for character in sorted(characters):
-        if runs and ord(runs[-1][-1]) + 1 == ord(character):
-            runs[-1].append(character)
+        if rows and _follows(rows[-1][-1], character):
+            rows[-1].append(character)
         else:
-            runs.append([character])
+            rows.append([character])
     words: list[str] = []
-    for run in runs:
-        drawn = len(run) > 3 and run[0].isalnum() and run[-1].isalnum()
-        words += [f"{_plain(run[0])}-{_plain(run[-1])}"] if drawn else map(_plain, run)
+    for row in rows:
+        words += [f"{row[0]}-{row[-1]}"] if len(row) > 3 else map(_plain, row)
     return words
+
+
+def _follows(before: str, character: str) -> bool:
+    return before.isalnum() and character.isalnum() and ord(character) == ord(before) + 1
 
 
 def _plain(character: str) -> str:

@@ -44,6 +44,7 @@ def table(name: str, figures: Figures) -> list[str]:
     """What a configuration's training costs here, as lines for a terminal."""
     compiled = ", compiled" if figures.compiled else ""
     threads = f", {_count(figures.threads, 'thread')}" if figures.device == "cpu" else ""
+    whose = " of the GPU" if figures.device.startswith("cuda") else ""
     parts = {**figures.parts_ms, "rest": figures.rest_ms}
     accounted = 1 - figures.rest_ms / figures.timed_ms
     return [
@@ -64,7 +65,7 @@ def table(name: str, figures: Figures) -> list[str]:
         f"{figures.tokens_per_s:,.0f} tokens a second; {figures.tokens_per_s_overall:,.0f} with "
         "evaluations and logging",
         _utilisation(figures),
-        f"{figures.memory / 1e6:,.0f} MB at the peak{' of the GPU' * (not threads)}",
+        f"{figures.memory / 1e6:,.0f} MB at the peak{whose}",
         f"medians of {_count(figures.steps, 'step')} after {figures.warm_up_steps} to warm up; all "
         f"parts but the rest are {_share(accounted)} of the step",
     ]

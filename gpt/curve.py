@@ -24,6 +24,9 @@ class Curve:
     whole run is there alike, no spike is lost, what came since is whole, and every value is one
     that was logged. Unknown figures are nan.
 
+    Args:
+        capacity: points that are kept at most, 4 or more.
+
     Attributes:
         columns: the figures of each point.
         low, high: the least and the greatest value since the point before, of `JUMPY` figures.
@@ -85,13 +88,6 @@ class Curve:
         past.high = {name: column[:end] for name, column in self.high.items()}
         return past
 
-    def at(self, step: int) -> dict[str, float]:
-        """The figures of the last point up to `step`, or of the first; empty without points."""
-        if not len(self):
-            return {}
-        index = max(0, bisect_right(self.columns["step"], step) - 1)
-        return {name: column[index] for name, column in self.columns.items()}
-
     def spread(self, axis: str, name: str) -> tuple[array[float], array[float]]:
         """The points along `axis` with all that a figure's bins saw: the least, the greatest."""
         along = self.columns[axis]
@@ -124,7 +120,7 @@ class Curve:
 
 
 def in_bins(steps: Sequence[float], count: int) -> list[tuple[int, int]]:
-    """Where the bins begin and end that the steps of a run fall into, about `count` at most.
+    """Where the bins begin and end that the steps of a run fall into: `count` at most, and two.
 
     Steps in no order, which are of no run, go in pairs.
     """
@@ -137,7 +133,7 @@ def in_bins(steps: Sequence[float], count: int) -> list[tuple[int, int]]:
 
 
 def _each(
-    column: array[float], bins: Iterable[tuple[int, int]], least: Callable[[list[float]], float]
+    column: array[float], bins: Iterable[tuple[int, int]], extreme: Callable[[list[float]], float]
 ) -> array[float]:
     """The least, or the greatest, known value of each bin."""
     values = array("d")
@@ -146,5 +142,5 @@ def _each(
             values.append(column[start])
         else:
             known = [value for value in column[start:end] if value == value]
-            values.append(least(known) if known else NAN)
+            values.append(extreme(known) if known else NAN)
     return values

@@ -11,7 +11,8 @@ import json
 import math
 import time as clock
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from types import NoneType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 PhaseName = Literal[
     "preparing", "compiling", "training", "evaluating", "sampling", "saving", "paused"
@@ -145,7 +146,7 @@ _KINDS: dict[str, type[Event]] = {
         Started, Phase, Progress, Step, Eval, Sample, Saved, Adjusted, Notice, Finished
     )
 }  # fmt: skip
-_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind)) for kind in _KINDS.values()}
+_FIELDS = {kind: get_type_hints(kind) for kind in _KINDS.values()}
 _REQUIRED = {
     kind: frozenset(
         f.name
@@ -155,6 +156,10 @@ _REQUIRED = {
     | {"time"}
     for kind in _KINDS.values()
 }
+
+
+LATEST = 2.5e11
+"""The end of the year 9891, beyond which dates cannot be written."""
 
 
 def to_json(event: Event) -> str:
@@ -176,7 +181,8 @@ def to_json(event: Event) -> str:
 def from_json(line: str) -> Event | None:
     """The event of one journal line, or None for a kind that this version does not know.
 
-    Unknown fields are passed over, so that a newer version's journal can be read.
+    Unknown fields are passed over, so that a newer version's journal can be read. A journal may
+    come from a stranger: what is not of a field's type, or a number beyond all reason, is refused.
 
     Raises:
         ValueError: the line is not an event.
@@ -191,4 +197,25 @@ def from_json(line: str) -> Event | None:
     known = {name: values[name] for name in _FIELDS[kind] if name in values}
     if missing := _REQUIRED[kind] - known.keys():
         raise ValueError(f"{kind.__name__.lower()} without {', '.join(sorted(missing))}")
+    for name, value in known.items():
+        if not _fits(value, _FIELDS[kind][name]) or (name == "time" and not 0 <= value < LATEST):
+            raise ValueError(f"{kind.__name__.lower()} with an impossible {name}")
     return kind(**known)
+
+
+def is_figure(value: object) -> bool:
+    """Whether it is a number within reason: finite, and as an integer of 64 bits."""
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    return type(value) is float and -1e100 <= value <= 1e100
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value out of JSON is of a field's type."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    allowed = get_args(hint) or (hint,)
+    if type(value) is int or type(value) is float:
+        # JSON may write a whole float without its point.
+        return is_figure(value) and (float in allowed or type(value) in allowed)
+    return type(value) in allowed and (value is not None or NoneType in allowed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from gpt.curve import Curve
-from gpt.events import Event, from_json
+from gpt.events import LATEST, Event, from_json, is_figure
 
 if TYPE_CHECKING:
     from gpt.record import Record
@@ -22,10 +22,17 @@ BLOCK = 1 << 21
 """Bytes that are read at once: enough for most of a block's lines of the log to be spared."""
 _STEP, _END = b'{"event": "step", ', b"}\n"
 _FIGURES = frozenset(Curve.COLUMNS)
+_MISSING = ("loss", "grad_norm", "mfu")
+"""Figures that a step may lack."""
+_PRESENT = tuple(name for name in Curve.COLUMNS if name not in _MISSING)
 
 
 def follow(run: Run) -> Iterator[Event]:
-    """The events in a run's journal. A line cut short by a crash is passed over."""
+    """The events in a run's journal. A line cut short by a crash is passed over.
+
+    Raises:
+        OSError: the journal is there and cannot be read.
+    """
     if not run.journal.is_file():
         return
     with run.journal.open("rb") as file:
@@ -54,10 +61,13 @@ def whole_lines(path: Path, start: int) -> Iterator[list[bytes]]:
     with path.open("rb") as file:
         file.seek(start)
         while lines := _block(file):
-            if not lines[-1].endswith(b"\n") and len(lines[-1]) < LONGEST:
+            unfinished = not lines[-1].endswith(b"\n") and len(lines[-1]) < LONGEST
+            if unfinished:
                 lines.pop()
             if lines:
                 yield lines
+            if unfinished:  # what is written to it meanwhile is no line of its own
+                return
 
 
 def _block(file: BinaryIO) -> list[bytes]:
@@ -84,14 +94,16 @@ def fold(record: Record, lines: list[bytes]) -> None:
 
 
 def _is_step(line: bytes) -> bool:
-    return line.startswith(_STEP) and line.endswith(_END)
+    """Whether it looks like a `step`, which has no list in it."""
+    return line.startswith(_STEP) and line.endswith(_END) and b"[" not in line
 
 
 def _steps(lines: list[bytes]) -> list[dict[str, Any]] | None:
     """What many `step` lines say, read in one go, or None when one of them is odd.
 
     Nothing that is wrong with a line can be made good by those around it, since each begins as an
-    object with a key and ends as one. But one line may hold two objects.
+    object with a key and ends as one, and none opens a list that could hold the next. But one
+    line may hold two objects.
     """
     try:
         values: object = json.loads((b"[" + b",".join(lines) + b"]").decode("utf-8"))
@@ -103,8 +115,10 @@ def _steps(lines: list[bytes]) -> list[dict[str, Any]] | None:
     usual = all(
         row["event"] == "step"
         and row.keys() >= _FIGURES
-        and type(row["step"]) is int
-        and row["time"]
+        and type(row["step"]) is type(row["tokens"]) is type(row["memory"]) is int
+        and all(row[name] is None or is_figure(row[name]) for name in _MISSING)
+        and all(is_figure(row[name]) for name in _PRESENT)
+        and 0 <= row["time"] < LATEST
         for row in rows
     )
     return rows if usual else None

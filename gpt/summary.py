@@ -37,6 +37,8 @@ STRIDE = 1 << 20
 """Bytes of a journal that are folded at once while it is written."""
 SECONDS = 60.0
 """Between two summaries at checkpoints, which are as large as a run is long, up to some MB."""
+LARGEST = 1 << 26
+"""Bytes; what is larger is not one of ours, and is not read into memory."""
 UNREADABLE = (
     OSError, TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError
 )  # fmt: skip
@@ -56,7 +58,7 @@ class Folding:
         """What `summary.json` remembers, where it is whole and of this journal; else nothing."""
         with contextlib.suppress(*UNREADABLE), _path(run).open("rb") as file:
             headline = _read_headline(run, file)
-            line = file.read()
+            line = file.read(LARGEST)
             if _hash(line) == headline["record"]:
                 return cls(run, decode(json.loads(b"{" + line)["record"]), headline["offset"])
         return cls(run, Record(), 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -57,8 +57,10 @@ class Unfinished:
         paths = folder / TRAIN, folder / VAL
         self.mark = _read(self._record, fingerprint)
         sizes = self.mark.train * width, self.mark.val * width
-        if not all(map(_has, paths, sizes)):
+        if not (any(sizes) and all(map(_has, paths, sizes))):
             self.mark, sizes = Mark(), (0, 0)
+            # A record that is of no use must not come to fit what is written from now on.
+            self._record.unlink(missing_ok=True)
         self._files = tuple(map(_reopened, paths, sizes))
         self._aside = ThreadPoolExecutor(1)
         self._settling: tuple[Future[None], Mark] | None = None
@@ -118,9 +120,12 @@ def _read(path: Path, fingerprint: str) -> Mark:
     if (record.pop("format", None), record.pop("fingerprint", None)) != (FORMAT, fingerprint):
         return Mark()
     try:
-        return Mark(Place(**cast(dict[str, int], record.pop("place"))), **record)
+        place = Place(**cast(dict[str, int], record.pop("place")))
+        mark = Mark(place, **record)
     except (KeyError, TypeError):
         return Mark()
+    numbers = (*astuple(place), mark.characters, mark.train, mark.val)
+    return mark if all(type(number) is int and number >= 0 for number in numbers) else Mark()
 
 
 def _has(path: Path, size: int) -> bool:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt import corpus
-from gpt.named import NAMED
+from gpt.folders import cache_folder
+from gpt.named import GPT2_MERGES, NAMED
 from gpt.sources import File
 from tests.conftest import finish, text_of
 
@@ -73,9 +74,6 @@ def measure(megabytes: float) -> Iterator[Figures]:
 
 
 def _merges() -> Path:
-    from gpt.folders import cache_folder
-    from gpt.named import GPT2_MERGES
-
     finish(corpus.gpt2_tokenizer())
     return cache_folder() / "files" / GPT2_MERGES.name
 

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import torch
 
-from gpt import bench, cli, console, estimate, presets
-from gpt.bench import PARTS, BenchError, Figures
+from gpt import bench, cli, estimate, evaluate, presets, steps
+from gpt.bench import BenchError, Figures
 from gpt.config import Config
 from gpt.control import Stopped
 from gpt.corpus import Corpus
-from gpt.data import Batches, Split
+from gpt.data import Batches, Splits
 from gpt.events import Notice, Progress
 from gpt.learner import Learner
 from gpt.settings import make_config
+from gpt.steps import PARTS
 from gpt.world import World
 from tests.conftest import finish
 from tests.soak import ROOT
@@ -34,8 +35,8 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WARM_UP_SECONDS", "SECONDS", "EVAL_SECONDS"):
-        monkeypatch.setattr(bench, name, 0.05)
+    for module, name in ((steps, "WARM_UP_SECONDS"), (steps, "SECONDS"), (bench, "EVAL_SECONDS")):
+        monkeypatch.setattr(module, name, 0.05)
 
 
 def small(preset: str = "tiny", **values: Any) -> Config:
@@ -53,13 +54,20 @@ def test_every_preset_can_be_measured(preset: str, shakespeare: Corpus) -> None:
     assert list(figures.parts_ms) == list(PARTS)
     assert all(ms > 0 for ms in figures.parts_ms.values()), figures.parts_ms
     assert sum(figures.parts_ms.values()) + figures.rest_ms == pytest.approx(figures.timed_ms)
-    assert figures.steps >= bench.LEAST_ROUNDS
-    assert figures.warm_up_steps >= bench.WARM_UP_STEPS
+    assert figures.rest_ms < 0.9 * figures.timed_ms
+    assert figures.steps >= steps.LEAST_ROUNDS
+    assert figures.warm_up_steps >= steps.WARM_UP_STEPS
 
     # And the other figures follow
     assert figures.params == estimate.params(config, shakespeare.vocab_size, positions=False)
     assert figures.tokens_per_s == pytest.approx(1e3 * 4 * 32 / figures.step_ms)
-    assert 0 < figures.tokens_per_s_overall < figures.tokens_per_s
+    overall_ms = (
+        figures.step_ms
+        + figures.eval_ms / config.eval_interval
+        + figures.log_ms / config.log_interval
+    )
+    assert figures.tokens_per_s_overall == pytest.approx(1e3 * 4 * 32 / overall_ms, rel=1e-9)
+    assert figures.tokens_per_s_overall < figures.tokens_per_s
     assert figures.mfu is not None
     assert figures.memory > 100e6
     assert any(isinstance(event, Progress) for event in events)
@@ -82,53 +90,63 @@ def test_nothing_is_written_and_a_wish_to_stop_is_heard(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_takes_time_shows_in_its_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a learner whose parts take known times on a clock of their own, its clip within its
-    # optimizer's step, and something besides
+def test_a_step_is_measured_at_the_size_that_it_ends_with(
+    monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
+) -> None:
+    # Given a run that begins with small batches
+    sizes: set[torch.Size] = set()
+    update = Learner.update
+
+    def seen(learner: Learner, batches: Batches, *how: Any) -> Any:
+        sizes.add(batches.current[0].shape)
+        return update(learner, batches, *how)
+
+    monkeypatch.setattr(Learner, "update", seen)
+    config = small(batch_schedule="0.5:2", block_schedule="0.5:8", positions="rotary")
+    # When
+    finish(bench.bench(config))
+    # Then
+    assert sizes == {(4, 32)}
+
+
+@pytest.mark.parametrize(("eval_iters", "size"), [(0, 64), (50, 4 * 32)])
+def test_an_evaluation_is_measured_in_its_own_batches(
+    eval_iters: int, size: int, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
+) -> None:
+    # Given exact batches of 64 tokens, and that any batch takes a second
     now = 0.0
-    clock = SimpleNamespace(perf_counter=lambda: now)
-    monkeypatch.setattr(bench, "time", clock)
-    config = small(gradient_accumulation_steps=2)
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(bench, "EVAL_SECONDS", 20.0)
+    monkeypatch.setattr(evaluate, "EXACT_TOKENS", 64)
+    config = small(eval_iters=eval_iters)
     world = World.of(config)
-    learner = Learner(config, 65, world)
-    batches = Batches(Split.of(torch.arange(1000) % 65), config, world.device)
-    forward, clip, step = learner.forward, learner._clip, learner.optimizer.step
+    learner = Learner(config, shakespeare.vocab_size, world)
+    forward = learner.forward
+    sizes: set[int] = set()
 
-    def pass_time(seconds: float) -> None:
+    def slow_forward(x: torch.Tensor, y: torch.Tensor) -> Any:
         nonlocal now
-        now += seconds
+        now += 1
+        sizes.add(x.numel())
+        assert not learner.model.training
+        return forward(x, y)
 
-    def slow_forward(*ids: torch.Tensor) -> Any:
-        pass_time(5)
-        return forward(*ids)
+    learner.forward = slow_forward
+    # When
+    splits = Splits(shakespeare)
+    seconds = bench._evaluation_seconds(learner, splits, config, world, lambda: None)
+    # Then it is scaled up to both splits, and the learner goes on training
+    assert sizes == {size}
+    assert seconds == pytest.approx(2 * (eval_iters or (shakespeare.val_tokens - 1) / size))
+    assert now < 100
+    assert learner.model.training
+    # And a wish to stop is heard
+    with pytest.raises(Stopped):
+        bench._evaluation_seconds(learner, splits, config, world, stop)
 
-    def slow_clip(*how: Any) -> Any:
-        pass_time(3)
-        return clip(*how)
 
-    def slow_step() -> None:
-        pass_time(7)
-        learner._clip(True, True)
-        step()
-
-    monkeypatch.setattr(learner, "forward", slow_forward)
-    monkeypatch.setattr(learner, "_clip", slow_clip)
-    monkeypatch.setattr(learner.optimizer, "step", slow_step)
-
-    # When a step is taken apart
-    with bench._taken_apart(learner, batches, world) as parts:
-        learner.update(batches, 1e-3, True, lambda: pass_time(11))
-
-    # Then each has its own, forward twice, and the polling is nobody's
-    assert parts == {"forward": 10, "clip": 6, "optimizer": 7, "batch": 0, "backward": 0}
-    assert now == 10 + 6 + 7 + 2 * 11
-
-    # And the learner is as it was
-    assert learner.forward is slow_forward
-    assert learner.optimizer.step is slow_step
-    assert "advance" not in vars(batches)
-    assert "zero_grad" not in vars(learner.optimizer)
-    assert torch.autograd.backward.__module__ == "torch.autograd"
+def stop() -> None:
+    raise Stopped
 
 
 def test_too_large_a_model_is_refused_in_words(shakespeare: Corpus) -> None:
@@ -164,39 +182,6 @@ raise SystemExit(cli.main(["bench", "tiny", "--device=cpu", *flags]))
 def test_what_cannot_be_had_here_is_told(shakespeare: Corpus) -> None:
     events, _ = finish(bench.bench(small(dtype="float16")))
     assert ["float16 needs a CUDA" in e.text for e in events if isinstance(e, Notice)] == [True]
-
-
-def test_the_table_says_everything() -> None:
-    figures = Figures(
-        device="cpu", dtype="float32", threads=2, compiled=True, params=803_072,
-        tokens_per_iter=768, steps=120, warm_up_steps=30,
-        parts_ms={"batch": 0.5, "forward": 15, "backward": 20, "clip": 1, "optimizer": 2},
-        timed_ms=40, step_ms=39.5, eval_ms=500, eval_interval=250, log_ms=0.05, log_interval=10,
-        tokens_per_s=19443.04, tokens_per_s_overall=18504.4, flops_per_s=98.7e9,
-        peak_flops=164.4e9, memory=412_000_000,
-    )  # fmt: skip
-    assert console.table("mine", figures) == [
-        "mine: 0.80M parameters, 768 tokens a step, cpu, 2 threads, float32, compiled",
-        "",
-        "part of a step                ms     share",
-        "batch                       0.50     1.2 %",
-        "forward                    15.00    37.5 %",
-        "backward                   20.00    50.0 %",
-        "clip                        1.00     2.5 %",
-        "optimizer                   2.00     5.0 %",
-        "rest                        1.50     3.8 %",
-        "whole, timed by part       40.00   100.0 %",
-        "whole, left alone          39.50",
-        "",
-        "besides                       ms    a step",
-        "evaluation                 500.0     2.000",
-        "logging                    0.050     0.005",
-        "",
-        "19,443 tokens a second; 18,504 with evaluations and logging",
-        "98.7 GFLOP/s, 60.0 % of the 164 that this machine's matrix products reach in float32",
-        "412 MB at the peak",
-        "medians of 120 steps after 30 to warm up; all parts but the rest are 96.2 % of the step",
-    ]
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt import chunks, textfiles
-from gpt.textfiles import START
+from gpt.textfiles import START, TextFiles
 from gpt.tokenizer import GPT2Tokenizer
 
 WORDS = st.sampled_from(
@@ -59,17 +61,23 @@ def test_what_the_pattern_takes_for_a_blank_is_one_here() -> None:
 FILES = st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=4)
 
 
-@given(FILES, st.integers(1, 40), st.integers(0, 30))
-@settings(max_examples=150)
-def test_reading_goes_on_at_the_end_of_any_piece_or_chunk(
-    files: list[str], piece_bytes: int, shortest: int
-) -> None:
+@contextlib.contextmanager
+def on_disk(files: list[str], piece_bytes: int, shortest: int) -> Generator[TextFiles]:
+    """These files as one text, read in pieces and chunks of about these sizes."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(textfiles, "PIECE_BYTES", piece_bytes)
         patch.setattr(chunks, "SHORTEST", shortest)
         for number, text in enumerate(files):
             Path(name, f"{number}.txt").write_bytes(text.encode())
-        found = textfiles.find(Path(name))
+        yield textfiles.find(Path(name))
+
+
+@given(FILES, st.integers(1, 40), st.integers(0, 30))
+@settings(max_examples=150)
+def test_reading_goes_on_at_the_end_of_any_piece_or_chunk(
+    files: list[str], piece_bytes: int, shortest: int
+) -> None:
+    with on_disk(files, piece_bytes, shortest) as found:
         whole = "".join(piece.text for piece in found.pieces())
 
         for cut in (found.pieces(), chunks.chunks(found.pieces(), START)):
@@ -86,12 +94,7 @@ def test_reading_goes_on_at_the_end_of_any_piece_or_chunk(
 def test_the_chunks_of_files_have_the_ids_of_their_text(
     gpt2: GPT2Tokenizer, files: list[str], piece_bytes: int, shortest: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(textfiles, "PIECE_BYTES", piece_bytes)
-        patch.setattr(chunks, "SHORTEST", shortest)
-        for number, text in enumerate(files):
-            Path(name, f"{number}.txt").write_bytes(text.encode())
-        found = textfiles.find(Path(name))
+    with on_disk(files, piece_bytes, shortest) as found:
         whole = "".join(piece.text for piece in found.pieces())
 
         parts = [piece.text for piece in chunks.chunks(found.pieces(), START)]

@@ -137,3 +137,12 @@ def test_a_configuration_that_was_tampered_with_is_told() -> None:
     run.config_path.write_text("n_layer = ")
     with pytest.raises(RunError, match=r"config\.toml"):
         run.config()
+
+
+def test_nonsense_in_one_journal_hides_no_run(tmp_path: Path) -> None:
+    for name, line in (("a", '{"event": "eval", "time": "x", "train": 1, "val": "x"}'), ("b", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").write_text("", "utf-8")
+        (tmp_path / name / "events.jsonl").write_text(line + "\n", "utf-8")
+
+    assert {summary.name for summary in history.find_all(tmp_path)} == {"a", "b"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import struct
+import sys
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +32,7 @@ from gpt.events import (
 from gpt.journal import Journal, follow
 from gpt.record import Record
 from gpt.runs import Run
-from gpt.summary import Folding, headline
+from gpt.summary import Folding, Keeper, headline
 
 ANY_RUN = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
@@ -104,7 +108,13 @@ ODD = [
     [b'{"event": "step", "time": 1.0, "loss": [1}\n', b'{"event": "step", "time": 1}]\n'],
     [b'{"event": "step", "event": "quantum"}\n'],
     [to_json(a_step(5)).replace('"step": 5', '"step": null').encode() + b"\n"],
+    [to_json(a_step(5)).replace('"time": 105.0', '"time": null').encode() + b"\n"],
     [b'{"event": "step", "\xff": 1}\n', b"\xc3\n"],
+    [
+        to_json(a_step(6)).encode()[:-1] + b', "more": [{}\n',
+        b'{"event": "step", "more": 1}]}\n',
+        b", ".join(line.strip() for line in in_json(a_step(7), a_step(8))) + b"\n",
+    ],
 ]
 PIECES = st.lists(
     st.tuples(
@@ -125,7 +135,10 @@ def told_one_by_one(run: Run) -> str:
 
 
 def in_words(found: Record) -> str:
-    return json.dumps(summary.encode(found))
+    """All there is to a record, by its fields, so that one that a summary forgot is missed."""
+    names = {field.name for field in dataclasses.fields(found)} - {"curve"}
+    values = {name: getattr(found, name) for name in sorted(names)}
+    return repr((values, found.curve.capacity, found.curve.parts()))
 
 
 @ANY_RUN
@@ -148,6 +161,37 @@ def test_read_on_from_anywhere_it_is_as_if_read_from_the_start(
     # And once more, from the summary alone
     assert headline(run) is not None
     assert in_words(run.record()) == told_one_by_one(run)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_wrong_with_a_line_is_not_made_good_by_the_next(run: Run, odd: list[bytes]) -> None:
+    run.journal.write_bytes(b"".join([*odd, *in_json(a_step(9)), *odd, *in_json(a_step(10))]))
+    assert in_words(run.record()) == told_one_by_one(run)
+
+
+def test_a_line_that_is_finished_while_others_are_read_is_taken_whole(run: Run) -> None:
+    # Given a line of which a part is on the disk
+    first, second = in_json(a_step(1), a_step(2))
+    run.journal.write_bytes(first + second[:50])
+    lines = reader.whole_lines(run.journal, 0)
+    assert next(lines) == [first]
+    # When the rest of it is written while the lines before it are taken in
+    with run.journal.open("ab") as file:
+        file.write(second[50:])
+    # Then that is no line of its own, and the next reading begins with the whole one
+    assert list(lines) == []
+    assert list(reader.whole_lines(run.journal, len(first))) == [[second]]
+
+
+def test_a_line_too_long_to_be_ours_does_not_hide_the_next(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LONGEST", 1000)
+    monkeypatch.setattr(reader, "BLOCK", 1000)
+    run.journal.write_bytes(
+        b"".join([*in_json(a_step(1)), b"{" * 2500 + b"\n", *in_json(a_step(2))])
+    )
+    assert list(run.record().curve["step"]) == [1, 2]
 
 
 @pytest.mark.slow
@@ -213,12 +257,51 @@ def test_the_summary_of_another_journal_is_not_believed(summed_up: Run) -> None:
     assert in_words(summed_up.record()) == in_words(Record())
 
 
+def test_the_loss_of_a_headline_is_the_last_that_is_known(run: Run) -> None:
+    run.journal.write_bytes(b"".join(in_json(a_step(0, 3.0), a_step(1, 2.5), a_step(2, None))))
+    assert summary.headline_of(run.record())["loss"] == 2.5
+
+
+def test_a_headline_is_of_the_whole_journal(summed_up: Run) -> None:
+    with summed_up.journal.open("ab") as file:
+        file.write(in_json(a_step(31))[0])
+    assert headline(summed_up) is None
+
+
+def test_a_last_line_without_an_end_is_taken_in_and_may_still_go_on(run: Run) -> None:
+    whole = b"".join(in_json(started(), a_step(0), Finished(step=1, reason="done")))
+    run.journal.write_bytes(whole[:-1])
+    first = run.record()
+    assert first.finished is not None
+    run.journal.write_bytes(whole)
+    assert in_words(run.record()) == in_words(first)
+
+
+def test_a_machine_of_the_other_byte_order_turns_the_bytes_of_a_curve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = array("d", [0.1, 2.0])
+    turned = b"".join(struct.pack("<d" if sys.byteorder == "big" else ">d", n) for n in numbers)
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert summary._little(numbers).tobytes() == turned
+    monkeypatch.setattr(sys, "byteorder", "little")
+    assert summary._little(numbers) is numbers
+
+
 def test_the_headline_needs_no_more_than_its_own_line(summed_up: Run) -> None:
     path = summed_up.path / "summary.json"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     found = headline(summed_up)
     assert found is not None
     assert (found["best_val"], found["step"], found["reason"]) == (1.5, 30, None)
+
+
+def test_one_too_large_to_be_ours_is_not_believed(
+    summed_up: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "LARGEST", 100)
+    assert Folding.of(summed_up).offset == 0
+    assert in_words(summed_up.record()) == told_one_by_one(summed_up)
 
 
 def test_it_is_whole_json_for_anybody(summed_up: Run) -> None:
@@ -263,6 +346,21 @@ def test_the_journal_keeps_it_while_it_is_written(
     assert in_words(run.record()) == told_one_by_one(run)
 
 
+def test_a_summary_is_kept_once_a_minute(run: Run) -> None:
+    # Given
+    now = 0.0
+    run.journal.write_bytes(b"".join(in_json(started(), a_step(1))))
+    keeper, path = Keeper(run, lambda: now), run.path / "summary.json"
+    kept_at: list[float] = []
+    # When it is asked for every ten seconds
+    for now in range(0, 200, 10):
+        path.unlink(missing_ok=True)
+        keeper.keep_if_due()
+        kept_at += [now] * path.exists()
+    # Then
+    assert kept_at == [60, 120, 180]
+
+
 def test_within_a_minute_of_the_last_one_a_checkpoint_has_none(run: Run) -> None:
     journal = Journal(run)
     journal.append(Saved(step=1, path="a", kind="last"))
@@ -276,8 +374,8 @@ def test_nonsense_in_a_journal_is_no_reason_to_stop_training(run: Run) -> None:
     journal = Journal(run)
     journal.append(a_step(2))
     journal.close()
-    assert len(list(follow(run))) == 2
-    assert not (run.path / "summary.json").exists()
+    assert [event.step for event in follow(run)] == [2]
+    assert headline(run)
 
 
 def test_how_far_it_is_read_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

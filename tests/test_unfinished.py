@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +40,34 @@ def test_it_goes_on_after_what_is_on_the_disk_for_certain(folder: Path) -> None:
     assert not unfinished.exists(folder)
 
 
+def test_what_is_recorded_was_put_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    monkeypatch.setattr(unfinished, "SETTLE_BYTES", 1)
+    with closing(Unfinished(tmp_path, "text", 2)) as files:
+        # When tokens are written, and more of them once the first are on the disk
+        files.append(IDS[:5], IDS[:1], Place(0, 6), 6)
+        assert not unfinished.exists(tmp_path)
+        assert files._settling is not None
+        files._settling[0].result()
+        assert synced == [10, 2]
+        files.append(IDS[5:], IDS[:1], Place(0, 12), 6)
+        # Then the record tells of the first alone, and in the end all of them are there
+        record = json.loads((tmp_path / unfinished.RECORD).read_text())
+        assert (record["train"], record["val"], record["characters"]) == (5, 1, 6)
+        files.finish(lambda: None)
+    assert synced[-2:] == [20, 4]
+
+
 def damaged(folder: Path, **values: object) -> None:
     record = folder / unfinished.RECORD
     record.write_text(json.dumps({**json.loads(record.read_text()), **values}))
@@ -55,6 +84,11 @@ def damaged(folder: Path, **values: object) -> None:
         lambda folder: damaged(folder, place={"line": 1}),
         lambda folder: damaged(folder, place=None),
         lambda folder: damaged(folder, tokens=5),
+        lambda folder: damaged(folder, train="5"),
+        lambda folder: damaged(folder, val=1.0),
+        lambda folder: damaged(folder, characters=-6),
+        lambda folder: damaged(folder, place={"offset": True}),
+        lambda folder: damaged(folder, train=0, val=0),
     ],
 )
 def test_what_does_not_fit_together_is_begun_again(folder: Path, harm) -> None:
@@ -64,3 +98,20 @@ def test_what_does_not_fit_together_is_begun_again(folder: Path, harm) -> None:
         assert files.mark == Mark()
 
     assert (folder / "train.bin").read_bytes() == b""
+    assert not unfinished.exists(folder)
+
+
+def test_a_record_that_was_of_no_use_is_of_none_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given files that were begun again since one was missing
+    monkeypatch.setattr(unfinished, "SETTLE_BYTES", 1 << 20)
+    (folder / "val.bin").unlink()
+
+    # When as much as that record tells of is written, but not known to be on the disk
+    with closing(Unfinished(folder, "text", 2)) as files:
+        files.append(IDS, IDS, Place(0, 20), 20)
+
+    # Then it is not gone on with
+    with closing(Unfinished(folder, "text", 2)) as files:
+        assert files.mark == Mark()
