@@ -31,7 +31,7 @@ RUNS = {
     "history": PLAIN,
     "settings": PLAIN,
 }
-SHORT = {**QUICK, "max_iters": "3"}
+SHORT = {**PLAIN, "max_iters": "3", "eval_iters": "2", "max_new_tokens": "1000000"}
 PLACES = "form", "playground", "writing"
 
 
@@ -49,9 +49,9 @@ def reach(sit: Sit, phase: str) -> Seat:
         seat.press("P")
         seat.shows("the model of step")
         if phase == "writing":
-            seat.press("++++++++\r")
-            seat.shows("length")
-        seat.press("\x1b")
+            shown = len(seat.output)
+            seat.press("A\r")
+            seat.until(lambda: len(seat.output) > shown + 3000)
         return seat
     seat = sit(RUNS[phase])
     if phase == "preparing":
