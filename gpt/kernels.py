@@ -131,9 +131,9 @@ def rotate(x: Tensor, start: int) -> Tensor:
     """Turn queries or keys, (batch, time, heads, channels), by where they stand."""
     turned = angles(start, start + x.size(1), x.size(-1), x.device)
     pairs = x.float().view(*x.shape[:-1], -1, 2)
-    if x.device.type == "cpu":
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return torch.view_as_real(torch.view_as_complex(pairs) * turned).flatten(-2).to(x.dtype)
-    # The compiler for GPUs knows no complex numbers.
+    # The compiler knows no complex numbers.
     even, odd, cos, sin = pairs[..., 0], pairs[..., 1], turned.real, turned.imag
     turned_pairs = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned_pairs.flatten(-2).to(x.dtype)

@@ -18,10 +18,11 @@ from gpt.boundary import (
 from gpt.checkpoint import Checkpoint
 from gpt.compiling import compiled
 from gpt.config import Config
-from gpt.data import Batch, Batches
+from gpt.data import Batches
 from gpt.evaluate import Forward
-from gpt.model import GPT
+from gpt.model import GPT, run_block
 from gpt.optim import Optimizer, set_hyperparameters
+from gpt.schedule import all_sizes
 from gpt.world import World
 
 SKIPPED_STEPS = 20
@@ -83,14 +84,17 @@ class Learner:
         self.config = config
         set_hyperparameters(self.model, self.optimizer, config)
 
-    def compile(self, batch: Batch) -> None:
+    def compile(self) -> None:
         """Compile forward and backward ahead. Default generators move on.
 
         Raises:
             Exception: whatever the compiler raises; training goes on without.
         """
         try:
-            self.forward = compiled(self.model, batch, self.world)
+            self.forward = compiled(self.model, all_sizes(self.config), self.world)
+        except Exception:
+            self.model.transformer.run = run_block
+            raise
         finally:
             self.model.train()
             self.optimizer.zero_grad()

@@ -367,7 +367,7 @@ class Loop:
         """Compile forward and backward ahead; training goes on without when that fails."""
         yield from self._enter("compiling")
         try:
-            self.learner.compile(self.batches.current)
+            self.learner.compile()
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             yield Notice(level="warning", text=f"compile is off: it failed with {reason}")

@@ -6,7 +6,9 @@ The settings of `gpt/recipe.py` change single parts of it; with their defaults i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -162,6 +164,14 @@ class Block(nn.Module):
         return kernels.shift(x, self.shifted, before) if self.shifted else x
 
 
+RunBlock = Callable[[Block, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+
+def run_block(block: Block, x: Tensor, idx: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A block in training, apart from the module so that it can be compiled once for all."""
+    return block(x, idx, first, None)
+
+
 class NGrams(nn.Module):
     """What the last two and the last three tokens add to the embedding, by a hash of them."""
 
@@ -198,6 +208,7 @@ class Transformer(nn.Module):
         blocks = [Block(config, vocab_size, layer == 0) for layer in range(config.n_layer)]
         self.h = nn.ModuleList(blocks)
         self.ln_f = make_norm(config)
+        self.run: RunBlock = run_block
 
     def forward(
         self, idx: Tensor, past: list[Past] | None = None, before: Tensor | None = None
@@ -211,8 +222,11 @@ class Transformer(nn.Module):
             x = x + self.ngrams(idx, before)
         x = self.drop(self.norm(x))
         first: Tensor | None = None
-        for layer, block in enumerate(self.h):
-            x, values = block(x, idx, first, past[layer] if past else None)
+        for layer, block in enumerate(cast(Iterable[Block], self.h)):
+            if self.training:
+                x, values = self.run(block, x, idx, first)
+            else:
+                x, values = block(x, idx, first, past[layer] if past else None)
             first = values if first is None else first
         return self.ln_f(x)
 

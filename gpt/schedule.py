@@ -53,7 +53,17 @@ def _height(config: Config, done: float) -> float:
 
 def sizes_at(config: Config, progress: Progress) -> tuple[int, int]:
     """The `batch_size` and `block_size` to train with."""
-    done = progress.share(config)
+    return _sizes_after(config, progress.share(config))
+
+
+def all_sizes(config: Config) -> list[tuple[int, int]]:
+    """Every pair of sizes that a run trains with, in its order."""
+    schedules = config.batch_schedule, config.block_schedule
+    changes = {until for schedule in schedules for until, _ in parts(schedule)}
+    return list(dict.fromkeys(_sizes_after(config, done) for done in (0.0, *sorted(changes))))
+
+
+def _sizes_after(config: Config, done: float) -> tuple[int, int]:
     batch_size = _scheduled(config.batch_schedule, done) or config.batch_size
     return batch_size, _scheduled(config.block_schedule, done) or config.block_size
 

@@ -22,7 +22,7 @@ from gpt.learner import Learner
 from gpt.model import GPT
 from gpt.muon import orthogonal
 from gpt.sample import build, generate
-from gpt.schedule import Progress, lr_at, sizes_at
+from gpt.schedule import Progress, all_sizes, lr_at, sizes_at
 from gpt.settings import ConfigError, make_config
 from gpt.stopwatch import Stopwatch
 from gpt.world import World
@@ -213,6 +213,7 @@ def test_sizes_follow_their_schedules(step: int, sizes: tuple[int, int]) -> None
     schedules = {"batch_schedule": "0.3:2, .6 : 3", "block_schedule": "0.5:8"}
     config = make_config(SMALL | schedules | {"max_iters": 100})
     assert sizes_at(config, Progress(step)) == sizes
+    assert sizes in all_sizes(config)
 
 
 @given(st.text(max_size=12))
