@@ -92,6 +92,8 @@ class Seat:
                 os.chdir(folder)
                 os.close(self.master)
                 os.login_tty(self.slave)
+                for name in ("COLUMNS", "LINES"):  # the terminal's size is its own
+                    os.environ.pop(name, None)
                 os.execvpe(arguments[0], arguments, {**os.environ, **state, **environ})
             os._exit(99)
 

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from gpt.signals import ENDING
-from tests.seat import FAULTY, LONG, QUICK, Seat, Sit, played, sit, termios
+from tests.seat import APP, FAULTY, LONG, QUICK, Seat, Sit, played, sit, termios
 from tests.soak import share
 
 __all__ = ["sit"]
@@ -148,6 +148,31 @@ def test_a_signal_in_training_saves_the_run_and_the_terminal(sit: Sit) -> None:
     commands = [line.strip() for line in shown[1:]]
     assert f"python app.py resume {run.name}" in commands
     assert f"python app.py sample {run.name}" in commands
+
+
+SWALLOWED = """
+import contextlib, os, runpy, signal, sys
+from tui import main
+
+make_app = main._make_app
+
+def importing(*given):
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+    return make_app(*given)
+
+main._make_app = importing
+sys.argv[0] = {app!r}
+runpy.run_path({app!r}, run_name="__main__")
+""".format(app=str(APP))
+
+
+def test_a_signal_whose_exception_an_import_swallowed_is_obeyed(sit: Sit) -> None:
+    seat = sit(QUICK, code=SWALLOWED)
+
+    assert seat.end() == 128 + signal.SIGTERM
+    seat.came_back()
+    assert not seat.events()
 
 
 @pytest.mark.slow

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from gpt.folders import state_folder
 from gpt.signals import ENDING, obeyed
@@ -40,10 +39,11 @@ def main(options: Options) -> int:
     See `Nanodeck.exit_code`.
     """
     log = state_folder() / "nanodeck.log"
-    with _signals_unwind(), Terminal(log) as terminal, Opening() as opening:
+    with _Unwinding() as signals, Terminal(log) as terminal, Opening() as opening:
         if not options.start:  # else the run's screen comes first
             opening.draw(options.preset, options.ascii)
         app = _make_app(options, terminal, opening)
+        signals.act()
         with obeyed(app):
             app.run(mouse=options.mouse)
             app.end_session()
@@ -66,20 +66,38 @@ def _make_app(options: Options, terminal: Terminal, opening: Opening) -> Nanodec
     return app
 
 
-@contextlib.contextmanager
-def _signals_unwind() -> Generator[None]:
-    """While inside, a signal that ends the process does so by way of every `with` around it."""
+class _Unwinding:
+    """While inside, a signal that ends the process does so by way of every `with` around it.
 
-    def unwind(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+    It does so at once, by an exception. One that comes in the midst of an import can be swallowed
+    by what is imported; `act` sees to it afterwards.
+    """
 
-    heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, unwind) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._unwind) for number in heeded}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def act(self) -> None:
+        """End now if a signal asked for it.
+
+        Raises:
+            SystemExit: with the signal's exit code.
+        """
+        if self._number is not None:
+            raise SystemExit(128 + self._number)
+
+    def _unwind(self, number: int, _frame: FrameType | None) -> None:
+        self._number = number
+        self.act()
 
 
 def say_goodbye(app: Nanodeck, log: Path | None) -> None:
