@@ -86,15 +86,15 @@ class Seat:
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.modes = termios.tcgetattr(self.slave)
+        # The terminal's size is its own.
+        own = {k: value for k, value in os.environ.items() if k not in ("COLUMNS", "LINES")}
         self.pid = os.fork()
         if self.pid == 0:
             with contextlib.suppress(BaseException):
                 os.chdir(folder)
                 os.close(self.master)
                 os.login_tty(self.slave)
-                for name in ("COLUMNS", "LINES"):  # the terminal's size is its own
-                    os.environ.pop(name, None)
-                os.execvpe(arguments[0], arguments, {**os.environ, **state, **environ})
+                os.execvpe(arguments[0], arguments, {**own, **state, **environ})
             os._exit(99)
 
     def until(self, condition: Callable[[], Any], reading: bool = True) -> None:

@@ -245,8 +245,8 @@ class Seat:
                 os.chdir(folder)
                 os.close(self.master)
                 os.login_tty(self.slave)
-                for name in ("COLUMNS", "LINES"):  # the terminal's size is its own
-                    os.environ.pop(name, None)
+                for name in ("COLUMNS", "LINES"):  # which readline may have set, unseen by Python
+                    os.unsetenv(name)
                 os.execv(sys.executable, [sys.executable, *arguments])
             os._exit(99)
 
