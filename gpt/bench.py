@@ -129,7 +129,7 @@ def _measured(
 ) -> Generator[Event, None, Figures]:
     learner = Learner(config, vocab_size, world)
     batches = Batches(splits.train, config, world.device)
-    compiled = world.compile and (yield from _compile(learner, batches))
+    compiled = world.compile and (yield from _compile(learner))
     yield Phase(name="training")
     steps = Steps(learner, batches, config, world, check)
     steps.warm_up()
@@ -165,7 +165,7 @@ def _measured(
     )
 
 
-def _compile(learner: Learner, batches: Batches) -> Generator[Event, None, bool]:
+def _compile(learner: Learner) -> Generator[Event, None, bool]:
     """Compile as a run does; whether it worked."""
     yield Phase(name="compiling")
     try:
