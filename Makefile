@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: run test slow soak check bench screenshots
+.PHONY: run test slow soak check bench effects screenshots
 
 run:          ## open the screen
 	$(PYTHON) app.py
@@ -22,6 +22,9 @@ check:        ## everything that CI looks at, besides the tests
 bench:        ## figures of this machine: start-up, keys, and what the screen costs
 	$(PYTHON) app.py bench
 	$(PYTHON) -m tests.bench
+
+effects:      ## what each setting does to the reference run, for the form's help; takes hours
+	$(PYTHON) -m tests.effects
 
 screenshots:  ## the pictures in the README, made from the running app
 	$(PYTHON) docs/screenshots.py

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from gpt import effects
 from gpt.config import Config
 from gpt.errors import Refused
 from gpt.recipe import Recipe
@@ -65,6 +66,8 @@ class Setting:
     choices: tuple[str, ...]
     allowed: str
     """Type and range in words, as in "a whole number from 1 to 1024"."""
+    measured: str
+    """What changing it did to the reference run; empty where that is not known."""
 
 
 @cache
@@ -146,6 +149,7 @@ def _describe(name: str, info: FieldInfo) -> Setting:
         kind=kind,
         choices=choices,
         allowed=_allowed(name, info, kind, choices),
+        measured=effects.in_words(name),
     )
 
 

@@ -144,7 +144,9 @@ def sizes(peer: Peer, ours: Ours, folder: Path) -> None:
         steps = max(10, min(60, round(4e10 / (tokens * settings["n_embd"] ** 2))))
         settings |= {"max_iters": steps, "lr_decay_iters": steps, "warmup_iters": 1}
         order = (peer, ours) if number % 2 else (ours, peer)
-        ms = {who: who.train(settings, folder / f"{type(who).__name__}-{number}").ms for who in order}
+        ms = {
+            who: who.train(settings, folder / f"{type(who).__name__}-{number}").ms for who in order
+        }
         print(
             f"{name}: {ms[peer]:8.1f} ms, {ms[ours]:8.1f} ms, {ms[peer] / ms[ours]:.2f} times",
             flush=True,

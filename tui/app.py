@@ -94,6 +94,7 @@ class Nanodeck(LeavingApp):
         if session is None:
             self.set_window_title(title(None))
             return
+        self.precedence.settle()
         changed = session.drain()
         if session.refused is not None:
             self._refuse(session.refused)

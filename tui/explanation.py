@@ -30,7 +30,10 @@ class Explanation(Still):
             parts.append(Content.styled(f"✗ {visible(error, keep='')}", "$text-error"))
         elif warning:
             parts.append(Content.styled(f"! {name} {warning}", "$text-warning"))
-        self.put(Content("\n").join([*parts, Content(setting.help)]))
+        parts.append(Content(setting.help))
+        if setting.measured:
+            parts.append(Content.styled(setting.measured, "dim"))
+        self.put(Content("\n").join(parts))
 
     def show_group(self, group: str, names: list[str]) -> None:
         """What is folded away under a title."""

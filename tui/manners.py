@@ -12,6 +12,7 @@ from textual.theme import Theme
 
 from gpt.stopwatch import awake
 from tui.palette import has_few_colors, remember
+from tui.precedence import Precedence
 from tui.terminal import Terminal, speaks_utf8
 from tui.theme import ANSI, NANODECK, AsciiFilter, choose
 
@@ -28,6 +29,7 @@ class MannerlyApp(App[None]):
 
     Attributes:
         window_title: the terminal's title as it was last set.
+        precedence: whether training or what a key draws comes first.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MannerlyApp(App[None]):
         self.ascii = ascii or not speaks_utf8()
         self.clock = clock
         self.window_title = ""
+        self.precedence = Precedence()
         self._titled_at = -TITLE_SECONDS
         self._ascii_filter = AsciiFilter()
         self.register_theme(NANODECK)
@@ -53,6 +56,12 @@ class MannerlyApp(App[None]):
         """Listen for what concerns the terminal."""
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         self.begin_capture_print(self)
+
+    async def on_event(self, event: events.Event) -> None:
+        """What a person does comes before training."""
+        if isinstance(event, events.InputEvent):
+            self.precedence.to_person()
+        await super().on_event(event)
 
     def on_print(self, event: events.Print) -> None:
         """What Python prints goes where native output goes, not on the screen."""
