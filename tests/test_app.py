@@ -311,8 +311,7 @@ async def test_a_past_run_opens_once_in_the_run_screen(make: Make) -> None:
 async def test_a_broken_run_is_told_of(make: Make, tmp_path: Path) -> None:
     app = make()
     path = past_run("odd")
-    with (path / "events.jsonl").open("a") as journal:
-        journal.write('{"event": "eval", "time": 1, "step": "zero", "train": 1, "val": 2}\n')
+    (path / "config.toml").write_text("n_layer = [", "utf-8")
     async with app.run_test(notifications=True) as pilot:
         for broken in (path, tmp_path / "nowhere"):
             app.post_message(messages.OpenRun(broken))

@@ -46,7 +46,7 @@ def small(preset: str = "tiny", **values: Any) -> Config:
 @pytest.mark.parametrize("preset", [preset.name for preset in presets.find_all()[0]])
 def test_every_preset_can_be_measured(preset: str, shakespeare: Corpus) -> None:
     # When a preset, made small by settings, is measured
-    config = small(preset)
+    config = small(preset, batch_schedule="", block_schedule="")
     events, figures = finish(bench.bench(config))
 
     # Then every part of a step was seen, and together they are the step
