@@ -196,7 +196,7 @@ def bench_command(arguments: Arguments) -> int:
     if arguments.has("json"):
         say(json.dumps({"config": name, **bench.as_dict(figures)}))
     else:
-        for line in console.table(visible(name), figures):
+        for line in console.table(visible(name, keep=""), figures):
             say(line)
     return 0
 
@@ -212,15 +212,13 @@ def runs_command(arguments: Arguments) -> int:
     if not summaries:
         complain("there are no runs here yet; python app.py train tiny makes one.")
         return 0
-    width = max(len(visible(summary.name)) for summary in summaries)
+    names = [visible(summary.name, keep="") for summary in summaries]
+    width = max(map(len, names))
     say(f"{'run':{width}}  {'state':11}  {'step':>9}  {'best val':>8}  {'at step':>9}")
-    for summary in summaries:
+    for name, summary in zip(names, summaries, strict=True):
         best = "" if summary.best_val is None else f"{summary.best_val:.4f}"
         at = "" if summary.best_step is None else f"{summary.best_step:,}"
-        say(
-            f"{visible(summary.name):{width}}  {summary.state:11}  {summary.step:>9,}  {best:>8}  "
-            f"{at:>9}"
-        )
+        say(f"{name:{width}}  {summary.state:11}  {summary.step:>9,}  {best:>8}  {at:>9}")
     return 0
 
 
