@@ -31,6 +31,8 @@ def compiled(model: GPT, sizes: Sequence[tuple[int, int]], world: World) -> Forw
         Exception: whatever the compiler raises, which is many things.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    # It keeps a few versions of each function, of which an earlier run may have used up all.
+    torch.compiler.reset()
     forward: Forward = model
     if world.device.type == "cpu":
         run = torch.compile(run_block, dynamic=False)  # pyright: ignore[reportUnknownMemberType]

@@ -204,9 +204,12 @@ def from_json(line: str) -> Event | None:
 
 
 def is_figure(value: object) -> bool:
-    """Whether it is a number within reason: finite, and as an integer of 64 bits."""
+    """Whether it is a number within reason: finite, and as an integer of 64 bits.
+
+    The seed of a sample may be one of those and a step.
+    """
     if type(value) is int:
-        return -(2**63) <= value < 2**63
+        return -(2**64) < value < 2**64
     return type(value) is float and -1e100 <= value <= 1e100
 
 

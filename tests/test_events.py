@@ -14,7 +14,7 @@ from gpt.events import Eval, Event, Finished, Sample, Step, from_json, to_json
 from gpt.record import Record
 
 numbers = st.floats(-1e100, 1e100)
-whole = st.integers(0, 2**63 - 1)
+whole = st.integers(0, 2**63 + 2**40)  # a seed and a step
 samples = st.builds(Sample, step=whole, prompt=st.text(), seed=whole, text=st.text())
 evals = st.builds(Eval, step=whole, train=numbers, val=numbers, best=st.booleans())
 
