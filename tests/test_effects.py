@@ -10,6 +10,7 @@ from gpt import effects, presets
 from gpt.effects import Effect
 from gpt.settings import make_config, parse, settings
 from tests.effects import CHANGES, Change
+from tui.ascii import plain
 
 SHIPPED = effects.read(effects.PATH)
 HEAD = "setting,before,after,also,val,spread,time,seeds,steps\n"
@@ -42,6 +43,7 @@ def test_an_effect_is_told_with_signs_that_cannot_be_mistaken(tmp_path: Path) ->
     (effect,) = effects.read(path)
 
     assert str(effect) == "4 → 6: val −0.031 ± 0.004, time ×1.40"
+    assert plain(str(effect)) == "4 > 6: val -0.031 ~ 0.004, time x1.40"
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", HEAD + "n_layer,4,6,,x,0,1,3,9\n"])

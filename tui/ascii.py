@@ -44,7 +44,7 @@ _STAND_INS = {
         "x": "✗✘×",
         "'": "‘’",
         '"': "“”",
-        "~": "≈",
+        "~": "≈±",
     }.items()
     for stand_in in stand_ins
 }
