@@ -318,6 +318,13 @@ class Config(Recipe):
         "Whether torch.compile turns the model into faster code first, which takes up to a "
         "minute. auto compiles on a CUDA GPU only.",
     )
+    kernels: Literal["auto", "native", "torch"] = setting(
+        "auto",
+        "system",
+        "What computes attention, norms and activations on a CPU. native: Nanodeck's own, which "
+        "a C compiler makes in a second the first time, on Linux; torch: PyTorch's own. auto takes "
+        "native where it can. The numbers differ in the seventh digit.",
+    )
     threads: int = setting(
         0,
         "system",

@@ -1,4 +1,7 @@
-"""Pieces of the model for which torch has no quick kernel on a CPU, each with its own gradient."""
+"""Pieces of the model for which torch has no quick kernel on a CPU, each with its own gradient.
+
+Where `use_native` says so they are our own in C (`gpt/native`), else they are made of torch's.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,35 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from gpt.native import functions as native
 
 EPS = 1e-6
+LAYER_NORM_EPS = 1e-5
 SHORT = 160
 """Up to so many tokens plain matrix products beat torch's fused attention on a CPU: it makes
 blocks of its own to save memory that a short context does not need."""
+
+
+_use_native = False
+
+
+def use_native(wanted: bool) -> None:
+    """Whether this process computes with the kernels in C where it can; they must be there."""
+    global _use_native
+    _use_native = wanted
+
+
+def _is_native(x: Tensor, channels: int) -> bool:
+    """Whether the kernels in C serve for x; `channels` are what they see as one row."""
+    return (
+        _use_native
+        and not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.dtype is torch.float32
+        and channels % native.LANES == 0
+    )
 
 
 class _Normalised(torch.autograd.Function):
@@ -92,12 +119,28 @@ class _ShortAttention(torch.autograd.Function):
 def rms_norm(x: Tensor) -> Tensor:
     """x over its root mean square along the last dimension (arXiv:1910.07467), without weights."""
     if x.device.type != "cpu":
-        return torch.nn.functional.rms_norm(x, x.shape[-1:], eps=EPS)
+        return F.rms_norm(x, x.shape[-1:], eps=EPS)
+    if x.dim() == 3 and _is_native(x, x.size(-1)):
+        return native.rms_rotate(x[:, :, None], None, None, EPS, norm=True)[:, :, 0]
     return cast(Tensor, _Normalised.apply(x))  # pyright: ignore[reportUnknownMemberType]
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Layer normalisation of the last dimension (arXiv:1607.06450); the bias may be left out."""
+    if _is_native(x, x.size(-1)):
+        return native.layer_norm(x, weight, bias, LAYER_NORM_EPS)
+    return F.layer_norm(x, weight.shape, weight, bias, LAYER_NORM_EPS)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x times the standard normal distribution up to x (arXiv:1606.08415)."""
+    return native.gelu(x) if _is_native(x, x.numel()) else F.gelu(x)
 
 
 def squared_relu(x: Tensor) -> Tensor:
     """The square of x where x is positive, else zero (arXiv:2109.08668)."""
+    if _is_native(x, x.numel()):
+        return native.squared_relu(x)
     return cast(Tensor, _SquaredReLU.apply(x))  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -110,9 +153,39 @@ def shift(x: Tensor, channels: int, before: Tensor | None = None) -> Tensor:
     return cast(Tensor, _Shifted.apply(x, channels, before))  # pyright: ignore[reportUnknownMemberType]
 
 
-def short_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention over (rows, time, channels) by plain products; the same out."""
-    return cast(Tensor, _ShortAttention.apply(q, k, v))  # pyright: ignore[reportUnknownMemberType]
+def attention(qk: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """Causal attention.
+
+    Args:
+        qk: queries and keys, (batch, time, 2 heads, channels), queries first.
+        v: (batch, time, heads, channels), the shape of the result as well.
+        dropout: share of the weights that is left out.
+    """
+    batch, time, heads, channels = v.shape
+    busy = batch * heads >= torch.get_num_threads()
+    if busy and not dropout and _is_native(qk, channels):
+        return native.attention(qk, v)
+    q, k = qk.transpose(1, 2).chunk(2, dim=1)
+    v = v.transpose(1, 2)
+    if time <= SHORT and not dropout and q.device.type == "cpu" and q.dtype.itemsize >= 4:
+        rows = (z.flatten(0, 1) for z in (q, k, v))
+        return cast(Tensor, _ShortAttention.apply(*rows)).view(v.shape).transpose(1, 2)  # pyright: ignore[reportUnknownMemberType]
+    y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+    return y.transpose(1, 2)
+
+
+def prepare_heads(qk: Tensor, start: int, norm: bool, rotary: bool) -> Tensor:
+    """Queries and keys, (batch, time, heads, channels), normalised and turned by where they stand.
+
+    Args:
+        start: the place of the first.
+    """
+    if (norm or rotary) and _is_native(qk, qk.size(-1)):
+        cosines, sines = _turns(start, qk.size(1), qk.size(-1)) if rotary else (None, None)
+        return native.rms_rotate(qk, cosines, sines, EPS, norm)
+    if norm:
+        qk = rms_norm(qk)
+    return rotate(qk, start) if rotary else qk
 
 
 @lru_cache(maxsize=4)
@@ -125,6 +198,15 @@ def angles(start: int, end: int, channels: int, device: torch.device) -> Tensor:
     frequencies = 1000.0 ** -torch.linspace(0, 1, channels // 2, device=device)
     turns = torch.outer(torch.arange(start, end, device=device), frequencies)
     return torch.polar(torch.ones_like(turns), turns)[:, None]
+
+
+@lru_cache(maxsize=4)
+def _turns(start: int, time: int, channels: int) -> tuple[Tensor, Tensor]:
+    """The cosines and sines of `angles`, as the kernel in C wants them: (time, channels)."""
+    turns = angles(start, start + time, channels, torch.device("cpu"))[:, 0]
+    cosines = turns.real.repeat_interleave(2, dim=1)
+    sines = torch.stack((-turns.imag, turns.imag), dim=-1).flatten(1)
+    return cosines, sines
 
 
 def rotate(x: Tensor, start: int) -> Tensor:

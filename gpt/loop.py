@@ -359,6 +359,7 @@ class Loop:
             "vocab_size": self.ready.corpus.vocab_size,
             "dataset_sha256": self.ready.corpus.sha256,
             "threads": self.world.threads,
+            "kernels": self.world.kernels,
             "device": str(self.world.device),
             "dtype": self.world.dtype_name,
         }

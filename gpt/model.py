@@ -19,7 +19,7 @@ from gpt.config import Config
 
 INIT_STD = 0.02
 ACTIVATIONS = {
-    "gelu": F.gelu,
+    "gelu": kernels.gelu,
     "relu": F.relu,
     "relu2": kernels.squared_relu,
     "silu": F.silu,
@@ -57,7 +57,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+        return kernels.layer_norm(x, self.weight, self.bias)
 
 
 class RMSNorm(nn.Module):
@@ -100,26 +100,21 @@ class Attention(nn.Module):
         if self.first_share is not None and first is not None:
             v = torch.lerp(v, first, self.first_share.to(v.dtype))
         qk = qk.view(batch, time, 2 * self.n_head, -1)
-        if self.qk_norm:
-            qk = kernels.rms_norm(qk)
-        if self.rotary:
-            qk = kernels.rotate(qk, past.length if past else 0)
-        q, k = qk.transpose(1, 2).chunk(2, dim=1)
-        heads = v.view(batch, time, self.n_head, -1).transpose(1, 2)
-        y = self._attend(q, k, heads, past).transpose(1, 2).reshape(batch, time, channels)
-        return self.resid_dropout(self.c_proj(y)), v
+        qk = kernels.prepare_heads(qk, past.length if past else 0, self.qk_norm, self.rotary)
+        heads = v.view(batch, time, self.n_head, -1)
+        if past is None:
+            y = kernels.attention(qk, heads, self.dropout if self.training else 0.0)
+        else:
+            y = _attend_to_past(qk, heads, past)
+        return self.resid_dropout(self.c_proj(y.reshape(batch, time, channels))), v
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, past: Past | None) -> Tensor:
-        """(batch, n_head, time, channels / n_head) to the same."""
-        if past is not None:
-            k, v = past.append(k, v)
-        dropout = self.dropout if self.training else 0.0
-        time = q.size(2)
-        short = time <= kernels.SHORT and past is None and not dropout
-        if short and q.device.type == "cpu" and q.dtype is torch.float32:
-            return kernels.short_attention(*(z.flatten(0, 1) for z in (q, k, v))).view(v.shape)
-        causal = time == k.size(2)
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
+
+def _attend_to_past(qk: Tensor, v: Tensor, past: Past) -> Tensor:
+    """As `kernels.attention`, to all tokens so far."""
+    q, k = qk.transpose(1, 2).chunk(2, dim=1)
+    keys, values = past.append(k, v.transpose(1, 2))
+    causal = q.size(2) == keys.size(2)
+    return F.scaled_dot_product_attention(q, keys, values, is_causal=causal).transpose(1, 2)
 
 
 class MLP(nn.Module):

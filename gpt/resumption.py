@@ -24,8 +24,10 @@ FIXED = (
     "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
 """Settings that a run keeps: its parameters, its data and its random numbers follow from them."""
-AT_START = ("device", "dtype", "compile", "threads")
+AT_START = ("device", "dtype", "compile", "kernels", "threads")
 """Settings of the machine, which take effect when a process begins and not at a step."""
+ON_CPU = ("threads", "kernels")
+"""Those of them that change a run's numbers on a CPU alone."""
 
 STATE: dict[str, type | tuple[type, ...]] = {
     "step": int, "evaluated": bool, "adjusted": dict, "tokens": int, "seconds": (int, float),
@@ -109,6 +111,7 @@ class Resumption:
         state = self.checkpoint.state
         now = {
             "device": str(world.device), "dtype": world.dtype_name, "threads": world.threads,
+            "kernels": world.kernels,
         }  # fmt: skip
         if budget := self.config.time_budget:
             left = max(0.0, budget - state["seconds"])
@@ -119,9 +122,11 @@ class Resumption:
         if now["device"] != "cpu" and state["device"] == now["device"]:
             yield "on a GPU the run goes on from the same numbers, but not bit for bit"
         for name, value in now.items():
-            if state[name] != value and not (name == "threads" and now["device"] != "cpu"):
+            # Checkpoints of earlier versions know of torch's kernels alone.
+            before = state.get(name, "torch")
+            if before != value and (name not in ON_CPU or now["device"] == "cpu"):
                 yield (
-                    f"{name} was {state[name]} and is {value} now: the run goes on from the same "
+                    f"{name} was {before} and is {value} now: the run goes on from the same "
                     "numbers, but not bit for bit"
                 )
 

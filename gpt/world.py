@@ -8,12 +8,15 @@ import shutil
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 import torch
 
-from gpt import estimate
+from gpt import estimate, kernels
+from gpt.allocator import keep_memory
 from gpt.config import Config
+from gpt.native.library import NativeError, library
 from gpt.settings import ConfigError, Problem
 
 _PROCESS = psutil.Process()
@@ -28,6 +31,7 @@ class World:
     dtype: torch.dtype
     compile: bool
     threads: int
+    kernels: Literal["native", "torch"] = "torch"
     notices: tuple[str, ...] = ()
 
     @classmethod
@@ -44,12 +48,16 @@ class World:
             dtype=_dtype(config.dtype, device, notices),
             compile=_compile(config, device, notices),
             threads=config.threads or torch.get_num_threads(),
+            kernels=_kernels(config, device, notices),
             notices=tuple(notices),
         )
 
     def set_up(self) -> None:
         """Make torch in this process compute as this says. For the process that trains."""
         torch.set_num_threads(self.threads)
+        kernels.use_native(self.kernels == "native")
+        if self.device.type == "cpu":
+            keep_memory()
         # nanoGPT allows TF32 in matrix products and convolutions.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -116,6 +124,20 @@ def _dtype(wanted: str, device: torch.device, notices: list[str]) -> torch.dtype
         notices.append(f"float16 needs a CUDA device; on {device.type} this run is float32")
         return torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+
+
+def _kernels(
+    config: Config, device: torch.device, notices: list[str]
+) -> Literal["native", "torch"]:
+    if config.kernels == "torch" or device.type != "cpu":
+        return "torch"
+    try:
+        library()
+    except NativeError as error:
+        if config.kernels == "native":
+            notices.append(f"kernels are torch's own: {error}")
+        return "torch"
+    return "native"
 
 
 def _compile(config: Config, device: torch.device, notices: list[str]) -> bool:

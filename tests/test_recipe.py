@@ -137,12 +137,21 @@ def test_a_kernel_is_what_it_stands_for(kernel: Any, same: Any) -> None:
     assert torch.autograd.gradcheck(kernel, (x,))
 
 
-def test_short_attention_is_causal_attention() -> None:
-    q, k, v = (numbers(3, 7, 4).detach() * n for n in (1.0, 2.0, 3.0))
-    given_ = tuple(z.requires_grad_() for z in (q, k, v))
-    expected = F.scaled_dot_product_attention(*given_, is_causal=True)
-    torch.testing.assert_close(kernels.short_attention(*given_), expected)
-    assert torch.autograd.gradcheck(kernels.short_attention, given_)
+@pytest.mark.parametrize("time", [7, kernels.SHORT + 1])
+def test_attention_is_causal_attention(time: int) -> None:
+    # given
+    qk, v = numbers(2, time, 6, 4), numbers(2, time, 3, 4)
+    q, k, heads = qk[:, :, :3], qk[:, :, 3:], v
+
+    # when
+    y = kernels.attention(qk, v, 0.0)
+
+    # then
+    q, k, heads = (z.transpose(1, 2) for z in (q, k, heads))
+    expected = F.scaled_dot_product_attention(q, k, heads, is_causal=True).transpose(1, 2)
+    torch.testing.assert_close(y, expected)
+    if time <= kernels.SHORT:
+        assert torch.autograd.gradcheck(lambda *z: kernels.attention(*z, 0.0), (qk, v))
 
 
 def test_a_turned_query_and_key_know_only_their_distance() -> None:

@@ -29,7 +29,7 @@ KEPT = 500
 FIELDS = (
     "batch_size", "block_size", "gradient_accumulation_steps", "n_layer", "n_head", "n_embd",
     "dropout", "bias", "eval_iters", "sample_interval", "max_new_tokens", "device", "dtype",
-    "compile", "threads",
+    "compile", "kernels", "threads",
     "positions", "norm", "qk_norm", "activation", "token_shift", "value_residual",
     "value_embedding", "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
@@ -172,7 +172,7 @@ class Preflight:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, "PYTHONPATH": python_path()},
             )
         return self._process
 
@@ -232,7 +232,7 @@ def _read(answer: bytes) -> Timing | str:
         return "the measuring program gave no answer that can be read"
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """Where the program finds this very package, from whatever folder it is started."""
     own = str(Path(__file__).parent.parent)
     return os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH")]))

@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from gpt.allocator import return_memory
 from gpt.control import Control
 from gpt.errors import Refused
 from gpt.events import Event, Finished, Phase, Started
@@ -170,6 +171,7 @@ class Session:
             # A thread that dies silently would leave a screen that waits for ever.
             self._queue.put(self._in_words(error, begun))
         finally:
+            return_memory()
             self._queue.put(None)
 
     def _in_words(self, error: Exception, begun: bool) -> Finished | Refusal:

@@ -1,0 +1,120 @@
+"""The shared library of our kernels: compiled on this machine, once, and kept for other runs."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from gpt.errors import Refused
+from gpt.folders import cache_folder
+from gpt.text import visible
+
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+FLAGS = (
+    "-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math",
+    "-fopenmp", "-fPIC", "-shared",
+)  # fmt: skip
+COMPILERS = ("cc", "gcc", "clang")
+BUILD_SECONDS = 120
+TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
+FUNCTIONS = {
+    "attention_forward": "pppipiiiii",
+    "attention_backward": "ppppppipiiiii",
+    "gelu_forward": "ppi",
+    "gelu_backward": "pppi",
+    "squared_relu_forward": "ppi",
+    "squared_relu_backward": "pppi",
+    "layer_norm_forward": "ppppppiif",
+    "layer_norm_backward": "ppppppppiii",
+    "rms_rotate_forward": "pppippiiiifi",
+    "rms_rotate_backward": "ppppppiiiii",
+}
+"""Every function and what it is called with: pointers, integers and floats."""
+
+
+class NativeError(Refused):
+    """The kernels cannot be had here; says why."""
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """The compiled kernels, loaded; compiled first if no process has done so on this machine.
+
+    Raises:
+        NativeError: this machine has no C compiler, or one that cannot build them.
+    """
+    path = _path()
+    loaded = _load(path) if path.exists() else None
+    if loaded is None:
+        _compile(path)
+        loaded = _load(path)
+    if loaded is None:
+        raise NativeError(f"{path} cannot be loaded")
+    if len(pools := _thread_pools()) > 1:
+        raise NativeError(f"the compiler's threads are not torch's ({' and '.join(sorted(pools))})")
+    for name, types in FUNCTIONS.items():
+        function = getattr(loaded, name)
+        function.argtypes = [TYPES[letter] for letter in types]
+        function.restype = ctypes.c_int if name.startswith("attention") else None
+    return loaded
+
+
+def _load(path: Path) -> ctypes.CDLL | None:
+    """The library in this file; None where the file holds none."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        return None
+
+
+def _path() -> Path:
+    """Where the library for these sources and this processor is kept."""
+    digest = hashlib.sha256(" ".join((*FLAGS, platform.machine(), _processor())).encode())
+    for source in SOURCES:
+        digest.update(source.read_bytes())
+    return cache_folder() / "native" / f"{digest.hexdigest()[:16]}.so"
+
+
+def _processor() -> str:
+    """What this processor can do, since a home folder may be shared by different machines."""
+    if sys.platform != "linux":
+        raise NativeError("they are for Linux only")
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _compile(path: Path) -> None:
+    names = (os.environ.get("CC"), *COMPILERS)
+    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
+    if compiler is None:
+        raise NativeError("this machine has no C compiler")
+    sources = [str(source) for source in SOURCES if source.suffix == ".c"]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            command = [compiler, *FLAGS, *sources, "-o", str(made), "-lm"]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BUILD_SECONDS
+            )
+            if done.returncode:
+                words = visible(done.stderr.decode(errors="replace").strip().split("\n")[0])
+                raise NativeError(f"{compiler} cannot compile them: {words}")
+            made.replace(path)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeError(f"they cannot be compiled: {error}") from None
+
+
+def _thread_pools() -> set[str]:
+    """The OpenMP libraries in this process. Two would have threads that spin against each other."""
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    names = {Path(line.split(maxsplit=5)[-1]).name for line in lines if "omp" in line}
+    return {name for name in names if name.startswith(("libgomp", "libomp", "libiomp"))}
