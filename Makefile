@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: run test slow soak check bench effects screenshots
+.PHONY: run test slow soak check bench effects ladder screenshots
 
 run:          ## open the screen
 	$(PYTHON) app.py
@@ -25,6 +25,9 @@ bench:        ## figures of this machine: start-up, keys, and what the screen co
 
 effects:      ## what each setting does to the reference run, for the form's help; takes hours
 	$(PYTHON) -m tests.effects
+
+ladder:       ## seconds to each of some losses beside nanoGPT, with a chart: NANOGPT=its checkout
+	$(PYTHON) -m tests.ladder $(NANOGPT)
 
 screenshots:  ## the pictures in the README, made from the running app
 	$(PYTHON) docs/screenshots.py

@@ -22,11 +22,14 @@ from typing import Any
 from gpt import nanogpt, presets
 from gpt.events import Eval, Step
 from gpt.runs import Run, follow
+from gpt.sample import Sampler
 from gpt.settings import make_config
 
 APP = Path(__file__).parent.parent / "app.py"
 PRESET = "shakespeare_char_cpu"
 ROUNDS = 3
+ASKED = 20
+"""Texts of which the first character is timed."""
 FORGOTTEN = 3
 """Steps at the start of a measurement that do not count."""
 BASE: dict[str, Any] = {"eval_interval": 10**6, "eval_iters": 1, "log_interval": 1}
@@ -169,6 +172,23 @@ def samples(peer: Peer, ours: Ours, folder: Path) -> None:
                 f" {rates[type(who).__name__]:.0f} tokens/s beyond the start of {start:.2f} s"
             )
         print(f"{rates['Ours'] / rates['Peer']:.1f} times", flush=True)
+        first, *later = first_characters(folder / f"Ours-{context}")
+        print(
+            f"first character: {first:.0f} ms when asked for the first time, then "
+            f"{statistics.median(later):.0f} ms, at most {max(later):.0f} of {ASKED}",
+            flush=True,
+        )
+
+
+def first_characters(out: Path) -> list[float]:
+    """Milliseconds from asking an open model for a text to its first character, several times."""
+    sampler = Sampler.open(Run(out))
+    waited: list[float] = []
+    for seed in range(ASKED):
+        asked = time.perf_counter()
+        next(sampler.stream("\n", 100, 0.8, 200, seed))
+        waited.append(1e3 * (time.perf_counter() - asked))
+    return waited
 
 
 PARTS = {"run": run, "sizes": sizes, "samples": samples}
