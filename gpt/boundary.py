@@ -16,18 +16,21 @@ class Boundary:
     """The random state before a step's update, before or after its evaluation.
 
     Parameters and optimizer do not change until the update, so that stopping anywhere in a
-    step goes back here. `batch` is the pair of (batch, time) tensors already drawn.
+    step goes back here. `batch` is the pair of (batch, time) tensors already drawn, and `place`
+    where in the text the next one begins, from 0 to 1.
     """
 
     step: int
     evaluated: bool
     generators: dict[str, Tensor]
     batch: tuple[Tensor, Tensor]
+    place: float = 0.0
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of it."""
         x, y = self.batch
-        return {"batch.x": x, "batch.y": y, **self.generators}
+        place = torch.tensor(self.place, dtype=torch.float64)
+        return {"batch.x": x, "batch.y": y, "batch.place": place, **self.generators}
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Boundary:
@@ -35,7 +38,9 @@ class Boundary:
         tensors, state = checkpoint.tensors, checkpoint.state
         generators = {name: t for name, t in tensors.items() if name.startswith("generator.")}
         batch = tensors["batch.x"], tensors["batch.y"]
-        return cls(state["step"], state["evaluated"], generators, batch)
+        # Checkpoints of earlier versions have no place; their windows are random.
+        place = float(tensors.get("batch.place", torch.zeros(())))
+        return cls(state["step"], state["evaluated"], generators, batch, place)
 
 
 def read_generators(device: torch.device) -> dict[str, Tensor]:

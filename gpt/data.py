@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from gpt.textfiles import CorpusError
 RESIDENT_TOKENS = 8 << 20
 """A split of up to so many tokens is held in memory as int64, 64 MiB; a longer one stays a
 mapped file, mapped anew for each batch: pages once touched would else count as this process's."""
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Going on by this share of a circle each time leaves no part of it unvisited for long."""
 
 Batch = tuple[Tensor, Tensor]
 
@@ -74,12 +78,34 @@ class Split:
         Raises:
             CorpusError: the split is not longer than `block_size`.
         """
+        starts = torch.randint(self._room(block_size), (batch_size,), generator=generator)
+        return self._at(starts, block_size, device)
+
+    def draw_evenly(
+        self, batch_size: int, block_size: int, device: torch.device | str, place: float
+    ) -> Batch:
+        """The same, but that the windows follow one another by the golden ratio of the split.
+
+        Args:
+            place: where the first begins, from 0, the start of the split, to 1.
+
+        Raises:
+            CorpusError: the split is not longer than `block_size`.
+        """
+        places = torch.arange(batch_size, dtype=torch.float64).mul_(GOLDEN).add_(place) % 1
+        starts = (places * self._room(block_size)).long()
+        return self._at(starts, block_size, device)
+
+    def _room(self, block_size: int) -> int:
+        """How many windows of this length there are."""
         if block_size >= len(self):
             raise CorpusError(
                 f"block_size = {block_size} is too long for a split of {len(self):,} tokens. "
                 f"Allowed: up to {len(self) - 1}."
             )
-        starts = torch.randint(len(self) - block_size, (batch_size,), generator=generator)
+        return len(self) - block_size
+
+    def _at(self, starts: Tensor, block_size: int, device: torch.device | str) -> Batch:
         # A view of every window there is; picking rows of it copies each window in one piece.
         windows = self._view().unfold(0, block_size, 1)
         x = windows.index_select(0, starts).long()
@@ -117,12 +143,18 @@ class Split:
 
 
 class Batches:
-    """The batch to train on next, drawn already, and the drawing of those after it."""
+    """The batch to train on next, drawn already, and the drawing of those after it.
+
+    Attributes:
+        place: where the batch after it begins in the text, from 0 to 1, if windows are `even`.
+    """
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self._split = split
         self._device = device
         self._shape = sizes_at(config, Progress(0))
+        self._even = config.windows == "even"
+        self.place = float(torch.rand((), dtype=torch.float64)) if self._even else 0.0
         self.current = self._draw()
 
     def advance(self) -> None:
@@ -138,14 +170,19 @@ class Batches:
         """Draw batches of this size from now on."""
         self._shape = batch_size, block_size
 
-    def restore(self, batch: Batch) -> None:
+    def restore(self, batch: Batch, place: float) -> None:
         """Train on this batch next, unless it has another size than those that are drawn."""
+        self.place = place
         x, y = batch
         if x.shape == self._shape:
             self.current = x.to(self._device), y.to(self._device)
 
     def _draw(self) -> Batch:
-        return self._split.draw(*self._shape, self._device)
+        if not self._even:
+            return self._split.draw(*self._shape, self._device)
+        batch = self._split.draw_evenly(*self._shape, self._device, self.place)
+        self.place = (self.place + GOLDEN * self._shape[0]) % 1
+        return batch
 
 
 class Splits:

@@ -107,7 +107,7 @@ class Loop:
         self.adjusted = dict(adjusted)
         self.watch = Stopwatch(state["seconds"])
         self.batches.resize(*sizes_at(self.config, self._progress()))
-        self.batches.restore(boundary.batch)
+        self.batches.restore(boundary.batch, boundary.place)
         set_generators(boundary.generators, self.world.device)
 
     def events(self) -> Iterator[Event]:
@@ -381,7 +381,9 @@ class Loop:
 
     def _boundary(self) -> Boundary:
         generators = read_generators(self.world.device)
-        return Boundary(self.step, self.measured is not None, generators, self.batches.current)
+        batches = self.batches
+        evaluated = self.measured is not None
+        return Boundary(self.step, evaluated, generators, batches.current, batches.place)
 
 
 def losses_of(event: Eval) -> dict[str, float | bool | None]:

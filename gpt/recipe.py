@@ -23,6 +23,14 @@ class Recipe(BaseModel):
     """What can be done otherwise than nanoGPT does it."""
 
     # --- data
+    windows: Literal["random", "even"] = setting(
+        "random",
+        "data",
+        "Where in the text each sequence begins: random as nanoGPT, which by the time it has read "
+        "as much as the text is long has seen 63 % of it; even goes on by the golden ratio of the "
+        "text each time, so that at any moment all of it has been read about equally often (Knuth, "
+        "The Art of Computer Programming 3, 6.4). Better whenever the text is short.",
+    )
     batch_schedule: str = setting(
         "",
         "data",

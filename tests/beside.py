@@ -7,6 +7,7 @@ it with nothing else running.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import statistics
@@ -56,6 +57,8 @@ class Training:
     """Of a step, the median."""
     val: float | None
     """The last estimate."""
+    peak: int
+    """Bytes of memory at most."""
 
 
 class Peer:
@@ -66,23 +69,19 @@ class Peer:
 
     def train(self, settings: Mapping[str, Any], out: Path) -> Training:
         command = shlex.split(nanogpt.command_line(make_config(settings), gpu=False))
-        printed, seconds = self._run(*command[1:], f"--out_dir={out}")
+        printed, seconds, peak = self._run(*command[1:], f"--out_dir={out}")
         # Its clock begins before the first evaluation.
         times = [float(ms) for ms in re.findall(r"time ([\d.]+)ms", printed)]
         vals = re.findall(r"val loss ([\d.]+)", printed)
-        return Training(seconds, statistics.median(times[FORGOTTEN:]), float(vals[-1]))
+        return Training(seconds, statistics.median(times[FORGOTTEN:]), float(vals[-1]), peak)
 
     def sample(self, out: Path, count: int, length: int) -> float:
         """Seconds of the whole process."""
         words = f"--num_samples={count}", f"--max_new_tokens={length}"
         return self._run("sample.py", f"--out_dir={out}", "--device=cpu", *words)[1]
 
-    def _run(self, *words: str) -> tuple[str, float]:
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, *words], cwd=self.checkout, check=True, capture_output=True, text=True
-        )
-        return done.stdout, time.perf_counter() - start
+    def _run(self, *words: str) -> tuple[str, float, int]:
+        return spent([sys.executable, *words], self.checkout)
 
 
 class Ours:
@@ -90,21 +89,38 @@ class Ours:
 
     def train(self, settings: Mapping[str, Any], out: Path) -> Training:
         flags = [f"--{key}={value}" for key, value in settings.items()]
-        seconds = self._run("train", PRESET, "--sample_interval=-1", f"--out_dir={out}", *flags)
+        words = "train", PRESET, "--sample_interval=-1", f"--out_dir={out}", *flags
+        _, seconds, peak = self._run(*words)
         events = list(follow(Run(out)))
         times = [event.ms for event in events if isinstance(event, Step)]
         vals = [event.val for event in events if isinstance(event, Eval)]
-        return Training(seconds, statistics.median(times[FORGOTTEN:]), vals[-1])
+        return Training(seconds, statistics.median(times[FORGOTTEN:]), vals[-1], peak)
 
     def sample(self, out: Path, count: int, length: int) -> float:
         """Seconds of the whole process."""
         words = f"--num_samples={count}", f"--max_new_tokens={length}", "--device=cpu"
-        return self._run("sample", str(out), *words)
+        return self._run("sample", str(out), *words)[1]
 
-    def _run(self, *words: str) -> float:
+    def _run(self, *words: str) -> tuple[str, float, int]:
+        return spent([sys.executable, str(APP), *words], None)
+
+
+def spent(command: list[str], folder: Path | None) -> tuple[str, float, int]:
+    """What a process prints, how many seconds it takes, and its memory at most, in bytes.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        subprocess.run([sys.executable, str(APP), *words], check=True, capture_output=True)
-        return time.perf_counter() - start
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        output.seek(0)
+        printed = output.read()
+    if code := os.waitstatus_to_exitcode(status):
+        raise subprocess.CalledProcessError(code, command, printed)
+    return printed, seconds, usage.ru_maxrss * 1024
 
 
 def reference() -> Mapping[str, Any]:
@@ -121,7 +137,11 @@ def run(peer: Peer, ours: Ours, folder: Path) -> None:
     for who, trainings in found.items():
         seconds = statistics.median(it.seconds for it in trainings)
         ms = statistics.median(it.ms for it in trainings)
-        print(f"{type(who).__name__}: {seconds:.1f} s, {ms:.1f} ms a step, val {trainings[-1].val}")
+        peak = statistics.median(it.peak for it in trainings) / 1e6
+        print(
+            f"{type(who).__name__}: {seconds:.1f} s, {ms:.1f} ms a step, "
+            f"val {trainings[-1].val}, {peak:.0f} MB at most"
+        )
     print(f"whole process: {ratio(found[peer], found[ours], lambda it: it.seconds):.2f} times")
     print(f"a step: {ratio(found[peer], found[ours], lambda it: it.ms):.2f} times", flush=True)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gpt import data
 from gpt.corpus import Corpus, CorpusError
-from gpt.data import Split, Splits
+from gpt.data import Batches, Split, Splits
+from gpt.settings import make_config
 
 
 def nanogpts_batch(path: Path, batch_size: int, block_size: int) -> tuple[torch.Tensor, ...]:
@@ -59,6 +60,33 @@ def test_a_generator_of_its_own_leaves_the_default_alone() -> None:
 
     assert torch.equal(first, again)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_even_windows_have_read_all_of_the_text_equally_often() -> None:
+    # given
+    config = make_config({"windows": "even", "batch_size": 7, "block_size": 16, "n_head": 1})
+    batches = Batches(Split.of(torch.arange(10_000)), config, torch.device("cpu"))
+
+    # when: as much is read as the text is long, three times over
+    read = torch.zeros(10_000, dtype=torch.long)
+    for _ in range(3 * 10_000 // (7 * 16)):
+        read += torch.bincount(batches.current[0].flatten(), minlength=10_000)
+        batches.advance()
+
+    # then
+    inside = read[16:-16]
+    assert inside.min() >= 2
+    assert inside.max() <= 4
+
+
+def test_even_windows_begin_where_the_seed_says() -> None:
+    def first(seed: int) -> list[int]:
+        torch.manual_seed(seed)
+        config = make_config({"windows": "even", "batch_size": 7, "block_size": 16, "n_head": 1})
+        batches = Batches(Split.of(torch.arange(10_000)), config, torch.device("cpu"))
+        return batches.current[0][:, 0].tolist()
+
+    assert first(1) == first(1) != first(2)
 
 
 def test_the_longest_window_is_one_short_of_the_split() -> None:

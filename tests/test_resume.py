@@ -124,7 +124,8 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not(tmp_path: Path) -> None
 @pytest.mark.parametrize("change", [
     {"dropout": 0.0, "gradient_accumulation_steps": 1}, {"bias": True}, {"grad_clip": 0.0},
     {"decay_lr": False}, {"log_interval": 5},
-    {"optimizer": "muon", "embedding_lr_scale": 3.0, "schedule": "linear", "tie_head": False},
+    {"optimizer": "muon", "embedding_lr_scale": 3.0, "schedule": "linear", "tie_head": False,
+     "windows": "even"},
     {"batch_schedule": "0.5:2", "block_schedule": "0.7:8", "positions": "rotary"},
     pytest.param({"eval_iters": 0}, marks=pytest.mark.slow),
     pytest.param({"dtype": "bfloat16"}, marks=pytest.mark.slow),
