@@ -1,13 +1,24 @@
-"""Where the time of training goes on this machine, and how much of the machine it uses."""
+"""Where the time of training goes on this machine, and how much of the machine it uses.
+
+    python -m gpt.bench
+
+reads a configuration, a line of JSON with the settings that differ from the defaults. It answers
+with lines: the events of its measurement, at the end `figures`, or `error` in words. It is a
+process of its own so that its threads, its random numbers and its peak of memory are those of the
+measurement alone; it ends with its input.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,76 +27,27 @@ import torch
 
 from gpt import corpus, disk, estimate, evaluate
 from gpt.config import Config
-from gpt.control import Control
+from gpt.control import Control, Stopped
 from gpt.data import Batches, Splits
 from gpt.errors import OUT_OF_MEMORY, Refused
-from gpt.events import Event, Notice, Phase, Step
+from gpt.events import Event, Notice, Phase, Step, to_json
+from gpt.figures import Figures, as_dict
 from gpt.learner import Learner
 from gpt.peak import peak_flops
 from gpt.runs import Journal, Run
+from gpt.settings import make_config
 from gpt.steps import PARTS, Steps
 from gpt.world import World
 
 EVAL_SECONDS = 1.0
 LINES = 200
 """Lines of a journal that are timed."""
+END_SECONDS = 1.0
+"""How long the program goes on without its input, where it does not poll, as while it compiles."""
 
 
 class BenchError(Refused):
     """A measurement that this machine cannot do, told for the person who asked for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What training costs here. Medians, in milliseconds; memory in bytes.
-
-    Attributes:
-        parts_ms: of one step with all its micro-batches, by the names in `steps.PARTS`.
-        timed_ms: the step whose parts were timed; more than `step_ms` by what that costs.
-        step_ms: the step left alone.
-        eval_ms: one evaluation of both splits, from as many batches as take a second.
-        log_ms: one step's line in the journal.
-        tokens_per_s: of steps alone; `tokens_per_s_overall` with evaluations and logging.
-        flops_per_s: the model's floating-point operations in training, as
-            `estimate.flops_per_token` counts them; `mfu` is their share of `peak_flops`.
-        memory: the most that was in use: the process's on a CPU, the device's on a GPU.
-    """
-
-    device: str
-    dtype: str
-    threads: int
-    compiled: bool
-    params: int
-    tokens_per_iter: int
-    steps: int
-    warm_up_steps: int
-    parts_ms: dict[str, float]
-    timed_ms: float
-    step_ms: float
-    eval_ms: float
-    eval_interval: int
-    log_ms: float
-    log_interval: int
-    tokens_per_s: float
-    tokens_per_s_overall: float
-    flops_per_s: float
-    peak_flops: float | None
-    memory: int
-
-    @property
-    def rest_ms(self) -> float:
-        """The part of a step that no part covers."""
-        return self.timed_ms - sum(self.parts_ms.values())
-
-    @property
-    def mfu(self) -> float | None:
-        """The share of this machine's measured matrix-product peak."""
-        return self.flops_per_s / self.peak_flops if self.peak_flops else None
-
-
-def as_dict(figures: Figures) -> dict[str, Any]:
-    """The figures as one JSON object."""
-    return {**asdict(figures), "rest_ms": figures.rest_ms, "mfu": figures.mfu}
 
 
 def bench(
@@ -254,3 +216,50 @@ def _short(config: Config) -> str:
         f"{OUT_OF_MEMORY} for n_layer = {config.n_layer}, n_embd = {config.n_embd}, block_size = "
         f"{config.block_size} and batch_size = {config.batch_size}"
     )
+
+
+def answer(values: Mapping[str, Any], check: Callable[[], None]) -> Iterator[str]:
+    """What the program answers to a configuration of these settings, in lines of JSON.
+
+    Raises:
+        Refused: it cannot be measured.
+    """
+    events = bench(make_config(values), check)
+    try:
+        while True:
+            yield to_json(next(events))
+    except StopIteration as end:
+        yield json.dumps({"figures": as_dict(end.value)})
+
+
+def _end_with_input(control: Control) -> None:
+    """Wait for the end of the input, then for that of the program."""
+    # Not by way of sys.stdin, whose lock Python needs to end.
+    while os.read(0, 1024):
+        pass
+    control.stop()
+    time.sleep(END_SECONDS)
+    os._exit(1)
+
+
+def main() -> int:
+    """Measure what the first line of the input says."""
+    control = Control()
+    request = sys.stdin.readline()
+    threading.Thread(target=_end_with_input, args=(control,), daemon=True).start()
+    try:
+        for line in answer(json.loads(request), control.check):
+            print(line, flush=True)
+    except (Stopped, KeyboardInterrupt, BrokenPipeError):
+        return 1  # nobody waits for the answer
+    except Refused as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+    except Exception as error:  # whatever torch raises is told in words as well
+        traceback.print_exc()
+        words = f"{type(error).__name__}: {error}".split("\n")[0]
+        print(json.dumps({"error": words}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

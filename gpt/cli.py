@@ -11,6 +11,7 @@ from gpt import console, history, nanogpt, presets
 from gpt.arguments import Arguments, UsageError
 from gpt.errors import Refused
 from gpt.events import Event, Notice, Progress
+from gpt.figures import as_dict
 from gpt.headless import complain, end_progress, mute, report, say, show_progress
 from gpt.names import is_possible
 from gpt.runs import Run
@@ -194,7 +195,7 @@ def bench_command(arguments: Arguments) -> int:
 
     figures = _drained(bench.bench(config))
     if arguments.has("json"):
-        say(json.dumps({"config": name, **bench.as_dict(figures)}))
+        say(json.dumps({"config": name, **as_dict(figures)}))
     else:
         for line in console.table(visible(name, keep=""), figures):
             say(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpt.events import Eval, Event, Finished, Notice, Saved, Started, Step
 
 if TYPE_CHECKING:
-    from gpt.bench import Figures
+    from gpt.figures import Figures
 
 
 def line(event: Event) -> str | None:

@@ -192,7 +192,7 @@ async def test_start_trains_what_the_options_say(make: Make) -> None:
 async def test_training_goes_on_while_other_screens_show_its_line(make: Make) -> None:
     app = make(form=True)
     async with app.run_test() as pilot:
-        assert palette(app) == ["Train", "Runs", "Theme", "Help", "Quit"]
+        assert palette(app) == ["Train", "Bench", "Runs", "Theme", "Help", "Quit"]
         await begin(pilot, app)
         assert shown(app) == [SetupScreen, RunScreen]
         assert palette(app) == ["Setup", "Run", "Runs", "Theme", "Help", "Quit"]

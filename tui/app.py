@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import SystemCommand
@@ -25,6 +25,9 @@ from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
 from tui.terminal import Terminal
 from tui.view import View
+
+if TYPE_CHECKING:
+    from tui.bench import BenchScreen
 
 TICK_SECONDS = 0.25
 IMPORT_SECONDS = 1.0
@@ -68,6 +71,7 @@ class Nanodeck(LeavingApp):
         self.options = options
         self.train = train
         self._setup = SetupScreen(options.preset, options.values)
+        self._bench: BenchScreen | None = None
         self._opening: Path | None = None
         self._ending_seen = True
 
@@ -152,19 +156,30 @@ class Nanodeck(LeavingApp):
         self.action_show_run()
 
     def _begin(self, session: Session) -> None:
+        if self._bench:
+            self._bench.stop()
         self.session = session
         self._ending_seen = False
         session.start()
 
-    def _busy(self) -> bool:
-        """Whether a run is under way, which is then said."""
+    def _busy(self, so: str = "one run trains at a time") -> bool:
+        """Whether a run is under way, which is then said, with what follows from it."""
         if self.session is None or not self.training:
             return False
         self._tell(
-            f"{self.session.view.name} is under way, and one run trains at a time. "
+            f"{self.session.view.name} is under way, and {so}. "
             "v shows it; there S twice stops and saves it."
         )
         return True
+
+    @on(messages.Bench)
+    def _measure(self, message: messages.Bench) -> None:
+        if self._busy("a measurement needs the machine for itself"):
+            return
+        from tui.bench import BenchScreen
+
+        self._bench = BenchScreen(message.config, message.name, clock=self.clock)
+        self.push_screen(self._bench)
 
     @on(messages.Edit)
     def _edit(self, message: messages.Edit) -> None:
@@ -268,6 +283,8 @@ class Nanodeck(LeavingApp):
         """What the palette offers."""
         if screen is self._setup:
             yield SystemCommand("Train", "Start what the form says", self._setup.press_train)
+            measure = self._setup.press_bench
+            yield SystemCommand("Bench", "Where the time of a training step goes here", measure)
         else:
             to_setup = partial(self._back_to, self._setup)
             yield SystemCommand("Setup", "Choose and edit what to train", to_setup)

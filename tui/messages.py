@@ -21,6 +21,15 @@ class Train(Message):
         self.name = name
 
 
+class Bench(Message):
+    """Measure what training this configuration costs; `name` is its preset's."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        super().__init__()
+        self.config = config
+        self.name = name
+
+
 class Edit(Message):
     """Open the form on these settings, to train them longer or with one thing changed."""
 

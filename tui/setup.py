@@ -25,7 +25,7 @@ from tui.forecast import Forecast, RunPane
 from tui.form import Form
 from tui.lines import app_of
 from tui.measures import COLUMNS, PANES, ROWS, classes
-from tui.messages import OpenRuns, Train
+from tui.messages import Bench, OpenRuns, Train
 from tui.preflight import PROGRAM
 from tui.presets import PresetList, PresetsPane
 from tui.prospect import Prospect
@@ -67,6 +67,7 @@ class SetupScreen(Screen[None]):
         Binding("R", "reset_all", "reset all"),
         Binding("w,ctrl+s", "save", "save preset"),
         Binding("r", "runs", "runs"),
+        Binding("b", "bench", "bench"),
         *(Binding(str(n), f"go('{pane}')", pane, show=False) for n, pane in enumerate(PANES, 1)),
     ]
 
@@ -148,6 +149,15 @@ class SetupScreen(Screen[None]):
             self.stop_measuring()
             self.post_message(Train(config, self.entry.name))
 
+    @work(exclusive=True, group="train")
+    async def press_bench(self) -> None:
+        """Measure what training costs that the form says; say why not, if it cannot be used."""
+        await self.ready.wait()
+        config = await self._collect()
+        if config is not None:
+            self.stop_measuring()
+            self.post_message(Bench(config, self.entry.name))
+
     @work(exclusive=True, group="edit")
     async def edit(
         self, values: Mapping[str, Any], name: str, intent: Literal["longer", "change"]
@@ -164,7 +174,7 @@ class SetupScreen(Screen[None]):
         await self._editor.form.go_to("max_iters" if intent == "longer" else "dataset")
 
     def stop_measuring(self) -> None:
-        """Leave the machine to the training."""
+        """Leave the machine to the training, or to the bench."""
         self.prospect.preflight.stop()
 
     def resume_measuring(self) -> None:
@@ -261,6 +271,10 @@ class SetupScreen(Screen[None]):
     def _pressed(self) -> None:
         self.press_train()
 
+    def action_bench(self) -> None:
+        """Measure what training costs here."""
+        self.press_bench()
+
     def action_leave(self) -> None:
         """One step out: of the filter, of a field, of the form."""
         if not self._editor.leave():
@@ -304,7 +318,9 @@ class SetupScreen(Screen[None]):
         """Only what can act now is offered."""
         draft = self.entry.draft
         match action:
-            case "leave" | "filter" | "save" | "go" | "reset" | "reset_all" if not self.furnished:
+            case "leave" | "filter" | "save" | "bench" | "go" | "reset" | "reset_all" if (
+                not self.furnished
+            ):
                 return False
             case "leave":
                 return not self._list.has_focus
