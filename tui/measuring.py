@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 PROGRAM = (sys.executable, "-P", "-m", "gpt.bench")
 CLOSING_SECONDS = 3.0
-"""How long the program may take to end before it is killed; it takes one itself, more on a busy machine."""
+"""How long the program may take to end before it is killed. It takes one of them itself, and more
+on a busy machine."""
 LONGEST = 1 << 20
 """Bytes of a line that are read."""
 
