@@ -99,10 +99,11 @@ def memory(config: Config, vocab_size: int) -> int:
     # Going backward, the MLP's gradients need 8 more, in one block at a time.
     activations = (16 * config.n_layer + 8) * tokens * config.n_embd
     if config.dropout > 0:
+        activations += 2 * config.n_layer * tokens * config.n_embd
+    if config.dropout > 0 and config.drop_attention:
         # Attention with dropout has no fused kernel on a CPU: the (batch, head, time, time)
         # weights are kept before and after it, with the mask and what the kernel needs besides.
         weights = config.n_head * config.block_size
-        activations += 2 * config.n_layer * tokens * config.n_embd
         activations += 4 * (config.n_layer + 1) * tokens * weights
     logits = 3 * tokens * vocab_size
     return BASE_MEMORY + BYTES * (learned + activations + logits)

@@ -76,7 +76,7 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.dropout)
         self.n_head = config.n_head
-        self.dropout = config.dropout
+        self.dropout = config.dropout if config.drop_attention else 0.0
         self.qk_norm = config.qk_norm
         self.rotary = config.positions == "rotary"
         mixes = config.value_residual and not first

@@ -171,4 +171,4 @@ def set_hyperparameters(model: nn.Module, optimizer: Optimizer, config: Config) 
         if isinstance(module, nn.Dropout):
             module.p = config.dropout
         elif isinstance(module, Attention):
-            module.dropout = config.dropout
+            module.dropout = config.dropout if config.drop_attention else 0.0

@@ -76,6 +76,12 @@ class Recipe(BaseModel):
         "The bend between the MLP's two layers: gelu as GPT-2; relu2, the square of ReLU, is "
         "cheaper (Primer, So and others, arXiv:2109.08668); relu; silu.",
     )
+    drop_attention: bool = setting(
+        True,
+        "model",
+        "Whether dropout leaves out attention weights too, as nanoGPT does. Without, dropout costs "
+        "a CPU next to nothing.",
+    )
     zero_init: bool = setting(
         False,
         "model",

@@ -56,6 +56,7 @@ CHANGES = [
     Change("batch_size", 24),
     Change("block_size", 128),
     Change("gradient_accumulation_steps", 2),
+    Change("windows", "even"),
     Change("batch_schedule", "0.5:6"),
     Change("block_schedule", "0.5:32", ROTARY),
     Change("n_layer", 2),

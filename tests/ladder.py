@@ -49,7 +49,7 @@ from tests.ladder_climb import Climb, Point, Settings, climb, exact
 RUNGS = 1.88, 1.70, 1.60, 1.50, 1.47
 PEER = "nanoGPT"
 REFERENCE = "shakespeare_char_cpu"
-PRESETS = ["shakespeare_char_fast", "shakespeare_char_90s"]
+PRESETS = ["shakespeare_char_fast", "shakespeare_char_90s", "shakespeare_char_best"]
 SAME = 0.03
 """Losses of a step that differ by more are not of the same run."""
 DOCS = Path(__file__).parent.parent / "docs"

@@ -241,8 +241,8 @@ def test_the_shelf_has_the_shipped_presets_and_ones_own(own_presets: Path) -> No
 
     names = [entry.name for entry in shelf.entries]
     assert names == [
-        "shakespeare_char", "shakespeare_char_90s", "shakespeare_char_cpu", "shakespeare_char_fast",
-        "tiny", "mine",
+        "shakespeare_char", "shakespeare_char_90s", "shakespeare_char_best",
+        "shakespeare_char_cpu", "shakespeare_char_fast", "tiny", "mine",
     ]  # fmt: skip
     assert len(shelf.problems) == 1
     assert "broken.toml" in shelf.problems[0]

@@ -19,8 +19,9 @@ from gpt.corpus import Corpus
 from gpt.data import Batches, Split
 from gpt.events import Eval, Finished, Started, Step
 from gpt.learner import Learner
-from gpt.model import GPT
+from gpt.model import GPT, Attention
 from gpt.muon import orthogonal
+from gpt.optim import Optimizer, set_hyperparameters
 from gpt.sample import build, generate
 from gpt.schedule import Progress, all_sizes, lr_at, sizes_at
 from gpt.settings import ConfigError, make_config
@@ -102,6 +103,25 @@ def test_a_position_does_not_see_what_comes_after_it(change: dict[str, Any]) -> 
     other, _ = learner.model(changed, ids)
     torch.testing.assert_close(logits[:, :9], other[:, :9])
     assert not torch.allclose(logits[:, 9:], other[:, 9:])
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_dropout_can_leave_attention_alone(drops: bool) -> None:
+    # given
+    config = make_config({**SMALL, "dropout": 0.5, "drop_attention": drops})
+    model = GPT(config, 11).train()
+    optimizer = Optimizer(model, config)
+    set_hyperparameters(model, optimizer, config)
+    attention = next(module for module in model.modules() if isinstance(module, Attention))
+    attention.resid_dropout.p = 0.0
+    x, ids = torch.randn(2, 8, config.n_embd), torch.zeros(2, 8, dtype=torch.long)
+
+    # when
+    first, _ = attention(x, ids, None, None)
+    second, _ = attention(x, ids, None, None)
+
+    # then
+    assert torch.equal(first, second) != drops
 
 
 def test_off_is_nanogpts_model_to_the_bit() -> None:

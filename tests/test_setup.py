@@ -275,7 +275,7 @@ async def test_edits_are_reset_brought_back_and_kept_with_their_preset(opened: O
         await press(pilot, "escape", "down")
         fast = setup_of(pilot).entry.name, field(pilot, "n_layer").text
         assert fast == ("shakespeare_char_fast", "1")
-        assert "shakespeare_char_cpu *" in preset_line(pilot, 2)
+        assert "shakespeare_char_cpu *" in preset_line(pilot, 3)
         await press(pilot, "up")
         assert field(pilot, "n_layer").text == "6"
 
@@ -382,7 +382,7 @@ async def test_what_the_run_will_be_follows_the_form(opened: Opened) -> None:
         await pilot.pause()
         assert text_of(pilot, "#start-words") == "New here? t trains; 90 seconds on this machine."
         assert str(train_button(pilot).label) == "Train"
-        assert "90 s" in preset_line(pilot, 2)
+        assert "90 s" in preset_line(pilot, 3)
 
         await type_over(pilot, "n_layer", "8")
         assert "1.58 M" in text_of(pilot, "#forecast-figures")

@@ -28,8 +28,8 @@ ANSWER_SECONDS = 120.0
 KEPT = 500
 FIELDS = (
     "batch_size", "block_size", "gradient_accumulation_steps", "n_layer", "n_head", "n_embd",
-    "dropout", "bias", "eval_iters", "sample_interval", "max_new_tokens", "device", "dtype",
-    "compile", "kernels", "threads",
+    "dropout", "drop_attention", "bias", "eval_iters", "sample_interval", "max_new_tokens",
+    "device", "dtype", "compile", "kernels", "threads",
     "positions", "norm", "qk_norm", "activation", "token_shift", "value_residual",
     "value_embedding", "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
