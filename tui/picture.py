@@ -29,8 +29,6 @@ LEAST_COLUMNS, LEAST_ROWS = 40, LOW
 """Textual alone draws on less."""
 PROBLEM_ROWS = 6
 """What presets that cannot be read may take below the list, at most."""
-START_ROWS = 2
-"""What the button and the room above it take where there is one pane at a time."""
 _ON = palette.BACKGROUND
 _CURSOR, _ON_CURSOR = palette.CURSOR_FOREGROUND, palette.CURSOR_BACKGROUND
 LOOKS = {
@@ -87,8 +85,7 @@ def rows(shelf: Shelf, chosen: Entry, size: tuple[int, int]) -> list[Row]:
         left, width = 2, PRESETS[max(least for least in PRESETS if least <= columns)] - 3
         head = [[("  nanodeck", "title")], [], [("  presets", "heading")], []]
     problems = [line for text in shelf.problems for line in wrap(f"! {visible(text)}", width)]
-    below = START_ROWS if columns < NARROW else 0
-    height = lines - len(head) - 1 - below - min(max(1, len(problems)), PROBLEM_ROWS)
+    height = lines - len(head) - 1 - min(max(1, len(problems)), PROBLEM_ROWS)
     margin: Part = (" " * left, "")
     listed = _window(shelf.entries, shelf.entries.index(chosen), (width, height))
     return [*head, *([margin, *row] for row in listed)]
