@@ -23,9 +23,9 @@ from gpt.stopwatch import awake
 from gpt.world import World
 from tests.conftest import prepared
 
-SPACING = 1.05
+SPACING = 1.1
 """The seconds of an evaluation are so many times those of the one before: a rung is told at most
-5 % too late."""
+10 % too late."""
 MOST_HELD = 64
 """Models are evaluated so many at a time: a step after an evaluation is slower, by a tenth of a
 run that is evaluated at each of its steps."""
