@@ -147,6 +147,7 @@ def test_evaluations_neither_use_up_a_time_budget_nor_count_as_training(
 ) -> None:
     # given: a clock on which each forward pass takes a second, and evaluations in between
     monkeypatch.setattr(ladder_climb, "MOST_HELD", 5)
+    monkeypatch.setattr(ladder_climb, "SPACING", 1.0)
     clock, forward = [0.0], GPT.forward
 
     def timed(*arguments: Any) -> Any:
