@@ -599,6 +599,20 @@ def test_ascii_keeps_the_width(text: str) -> None:
         assert len(plain) == cell_len(text)
 
 
+async def test_the_question_can_be_drawn_while_its_lines_are_not_there(make: Make) -> None:
+    # Given the question, in the moment in which it is taken apart
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+        await pilot.press("q")
+        dialog = app.screen
+        assert isinstance(dialog, QuitDialog)
+        await dialog.query("#quit").remove()
+
+        # When the App's tick comes, then nothing fails
+        dialog.refresh_view()
+
+
 async def test_with_ascii_nothing_else_is_drawn(make: Make) -> None:
     app = make(ascii=True)
     async with app.run_test() as pilot:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -54,9 +56,11 @@ class QuitDialog(ModalScreen[None]):
         self.refresh_view()
 
     def refresh_view(self) -> None:
-        """Draw the run as it stands; the App calls this on its tick, perhaps too early."""
+        """Draw the run as it stands; the App calls this on its tick, perhaps before the lines are
+        there or when they are gone."""
         if self.is_mounted:
-            self._draw()
+            with contextlib.suppress(NoMatches):
+                self._draw()
 
     def _draw(self) -> None:
         over = self.view.record.finished is not None
