@@ -18,6 +18,7 @@ from torch import Tensor
 from gpt import kernels
 from gpt.config import Config
 from gpt.native import library as native
+from gpt.settings import make_config
 from gpt.world import World
 
 built = pytest.mark.skipif(
@@ -207,7 +208,7 @@ def test_without_a_compiler_torchs_serve(
     monkeypatch.setenv("PATH", "")
 
     # when
-    world = World.of(Config(device="cpu", kernels=wanted))  # type: ignore[arg-type]
+    world = World.of(make_config({"device": "cpu", "kernels": wanted}))
 
     # then
     assert world.kernels == "torch"
