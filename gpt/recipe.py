@@ -79,8 +79,8 @@ class Recipe(BaseModel):
     drop_attention: bool = setting(
         True,
         "model",
-        "Whether dropout leaves out attention weights too, as nanoGPT does. Off, a step with dropout "
-        "is quicker on a CPU, the more so the longer the context.",
+        "Whether dropout leaves out attention weights too, as nanoGPT does. Off, a step with "
+        "dropout is quicker on a CPU, the more so the longer the context.",
     )
     zero_init: bool = setting(
         False,
