@@ -78,7 +78,7 @@ def _screen(argv: list[str]) -> int:
             print(f"nanodeck: {visible(line)}", file=sys.stderr)
         return 2
     # Start-up makes next to no garbage, and looking for it takes a tenth of the time. Collecting
-    # begins once everything is imported: see `tui.session.import_trainer`.
+    # begins once everything is imported: see `tui.imports.import_trainer`.
     gc.disable()
     from tui.main import Options
     from tui.main import main as open_screen

@@ -19,6 +19,8 @@ LAYER_NORM_EPS = 1e-5
 SHORT = 160
 """Up to so many tokens plain matrix products beat torch's fused attention on a CPU: it makes
 blocks of its own to save memory that a short context does not need."""
+FEW = 16_384
+"""Numbers for which, outside of training, calling a kernel in C costs more than it saves."""
 
 
 _use_native = False
@@ -34,6 +36,7 @@ def _is_native(x: Tensor, channels: int) -> bool:
     """Whether the kernels in C serve for x; `channels` are what they see as one row."""
     return (
         _use_native
+        and (x.numel() > FEW or torch.is_grad_enabled())
         and not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype is torch.float32

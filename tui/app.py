@@ -17,10 +17,11 @@ from gpt.errors import OUT_OF_MEMORY
 from gpt.runs import ROOT, Run, RunError
 from gpt.stopwatch import awake
 from tui import messages
+from tui.imports import import_trainer
 from tui.leaving import LeavingApp
 from tui.main import Options
 from tui.past import Reading, open_view, reference
-from tui.session import Session, Trainer, gpt_resume, gpt_train, import_trainer
+from tui.session import Session, Trainer, gpt_resume, gpt_train
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
 from tui.terminal import Terminal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tui.bench import BenchScreen
 
 TICK_SECONDS = 0.25
-IMPORT_SECONDS = 1.0
+IMPORT_SECONDS = 0.6
 """After the first paint, so that importing torch does not hold up the first keys."""
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
 import os
 import threading
 import traceback
@@ -19,6 +16,7 @@ from gpt.errors import Refused
 from gpt.events import Event, Finished, Phase, Started
 from gpt.record import Record
 from gpt.runs import Run
+from tui.imports import collect_and_settle
 from tui.view import View
 
 if TYPE_CHECKING:
@@ -45,31 +43,6 @@ def gpt_resume(config: Config, run: Run | None, control: Control | None) -> Iter
     if run is None:
         raise ValueError("only a run can be resumed")
     return resume(run, control=control)
-
-
-def import_trainer() -> None:
-    """Import what training needs in a thread of its own, so that the next run starts sooner.
-
-    Afterwards garbage is collected again, which `app.py` has put off until then.
-    """
-
-    def work() -> None:
-        with contextlib.suppress(ImportError):  # training will say what is missing
-            importlib.import_module("gpt.train")
-        collect_and_settle()
-        gc.enable()
-
-    threading.Thread(target=work, name="imports").start()
-
-
-def collect_and_settle() -> None:
-    """Collect garbage once, and leave what remains out of all collections to come.
-
-    To look through all of torch each time would make keys and training wait 0.1 to 0.4 s.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 class Session:
