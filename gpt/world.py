@@ -16,6 +16,7 @@ import torch
 from gpt import estimate, kernels
 from gpt.allocator import keep_memory
 from gpt.config import Config
+from gpt.native.functions import LANES
 from gpt.native.library import NativeError, library
 from gpt.settings import ConfigError, Problem
 
@@ -43,12 +44,13 @@ class World:
         """
         notices: list[str] = []
         device = _device(config.device)
+        dtype = _dtype(config.dtype, device, notices)
         return cls(
             device=device,
-            dtype=_dtype(config.dtype, device, notices),
+            dtype=dtype,
             compile=_compile(config, device, notices),
             threads=config.threads or torch.get_num_threads(),
-            kernels=_kernels(config, device, notices),
+            kernels=_kernels(config, device, dtype, notices),
             notices=tuple(notices),
         )
 
@@ -127,7 +129,7 @@ def _dtype(wanted: str, device: torch.device, notices: list[str]) -> torch.dtype
 
 
 def _kernels(
-    config: Config, device: torch.device, notices: list[str]
+    config: Config, device: torch.device, dtype: torch.dtype, notices: list[str]
 ) -> Literal["native", "torch"]:
     if config.kernels == "torch" or device.type != "cpu":
         return "torch"
@@ -137,7 +139,22 @@ def _kernels(
         if config.kernels == "native":
             notices.append(f"kernels are torch's own: {error}")
         return "torch"
+    if config.kernels == "native" and (exception := _beyond_kernels(config, dtype)):
+        notices.append(exception)
     return "native"
+
+
+def _beyond_kernels(config: Config, dtype: torch.dtype) -> str | None:
+    """What torch computes although the kernels in C were asked for, if anything."""
+    if dtype is not torch.float32:
+        return "most kernels are torch's own: Nanodeck's are for float32"
+    channels = config.n_embd // config.n_head
+    if channels % LANES:
+        return (
+            f"attention's kernels are torch's own: Nanodeck's take a multiple of {LANES} channels "
+            f"a head, and n_embd = {config.n_embd} over n_head = {config.n_head} makes {channels}"
+        )
+    return None
 
 
 def _compile(config: Config, device: torch.device, notices: list[str]) -> bool:

@@ -319,7 +319,7 @@ def sit(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.mark.parametrize("colors", ["truecolor", ""])
-@pytest.mark.parametrize(("size", "width"), [((120, 40), 31), ((80, 30), 80)])
+@pytest.mark.parametrize(("size", "width"), [((120, 40), 31), ((80, 24), 77)])
 def test_nothing_moves_when_textual_draws_over_the_picture(
     size: tuple[int, int], width: int, colors: str, sit: Sit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ LEAST_COLUMNS, LEAST_ROWS = 40, LOW
 """Textual alone draws on less."""
 PROBLEM_ROWS = 6
 """What presets that cannot be read may take below the list, at most."""
+FOOTER_ROWS, START_ROWS = 1, 1
+"""What comes below later; the button only where there is one pane at a time."""
 _ON = palette.BACKGROUND
 _CURSOR, _ON_CURSOR = palette.CURSOR_FOREGROUND, palette.CURSOR_BACKGROUND
 LOOKS = {
@@ -81,11 +83,12 @@ def rows(shelf: Shelf, chosen: Entry, size: tuple[int, int]) -> list[Row]:
     columns, lines = size
     if columns < NARROW:
         left, width, head = 1, columns - 2, _tabs(columns)
+        lines -= START_ROWS
     else:
         left, width = 2, PRESETS[max(least for least in PRESETS if least <= columns)] - 3
         head = [[("  nanodeck", "title")], [], [("  presets", "heading")], []]
     problems = [line for text in shelf.problems for line in wrap(f"! {visible(text)}", width)]
-    height = lines - len(head) - 1 - min(max(1, len(problems)), PROBLEM_ROWS)
+    height = lines - FOOTER_ROWS - len(head) - 1 - min(max(1, len(problems)), PROBLEM_ROWS)
     margin: Part = (" " * left, "")
     listed = _window(shelf.entries, shelf.entries.index(chosen), (width, height))
     return [*head, *([margin, *row] for row in listed)]

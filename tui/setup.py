@@ -95,6 +95,7 @@ class SetupScreen(Screen[None]):
         yield Still("nanodeck", id="setup-title")
         with Desk(id="desk"):
             yield PresetsPane(id="pane-presets")
+        yield Still(id="room")  # for what comes below, so that the list does not shrink then
 
     # --- starting
 
@@ -128,8 +129,10 @@ class SetupScreen(Screen[None]):
     @work
     async def _furnish(self) -> None:
         parts = Editor(id="pane-settings"), RunPane(id="pane-run"), Start(id="start")
-        await self._desk.furnish(*parts)
-        await self.mount(StatusLine(), Footer())
+        with app_of(self).batch_update():
+            await self._desk.furnish(*parts)
+            await self.mount(StatusLine(), Footer())
+            await self.query_one("#room").remove()
         await asyncio.to_thread(_import_later)
         for problem in self.entry.draft.lay_over(self._opening[1]):
             self._tell(problem)

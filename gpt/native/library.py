@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +25,8 @@ FLAGS = (
 )  # fmt: skip
 COMPILERS = ("cc", "gcc", "clang")
 BUILD_SECONDS = 120
+PART = "part-"
+"""How folders are named in which a compiler works."""
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
 FUNCTIONS = {
     "attention_forward": "pppipiiiii",
@@ -99,7 +102,8 @@ def _compile(path: Path) -> None:
     sources = [str(source) for source in SOURCES if source.suffix == ".c"]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        _clear_abandoned(path.parent)
+        with tempfile.TemporaryDirectory(prefix=PART, dir=path.parent) as folder:
             made = Path(folder) / path.name
             command = [compiler, *FLAGS, *sources, "-o", str(made), "-lm"]
             done = subprocess.run(
@@ -111,6 +115,13 @@ def _compile(path: Path) -> None:
             made.replace(path)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"they cannot be compiled: {error}") from None
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what compilers left behind that were killed."""
+    for part in folder.glob(f"{PART}*"):
+        if time.time() - part.stat().st_mtime > 2 * BUILD_SECONDS:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _thread_pools() -> set[str]:
