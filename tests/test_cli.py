@@ -1,7 +1,6 @@
 """The headless commands, as real processes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from gpt.corpus import Corpus
 from gpt.events import Finished, Step, from_json
 from gpt.runs import Run, follow
+from tests.commands import app
 
 APP = Path(__file__).parent.parent / "app.py"
 QUICK = ["--device=cpu", "--max_iters=20", "--lr_decay_iters=20", "--eval_interval=10",
@@ -21,18 +21,6 @@ QUICK = ["--device=cpu", "--max_iters=20", "--lr_decay_iters=20", "--eval_interv
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def app(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(APP), *words],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **changes},
-        timeout=120,
-    )
 
 
 def test_train_sample_eval_and_runs_work_together() -> None:
