@@ -79,7 +79,7 @@ def _read(
     pace = Pace()
     for piece in text.pieces():
         check()
-        raw = piece.text.encode()
+        raw = piece.utf8
         digest.update(raw)
         # Usually nothing is left, and then this is several times as quick as the table.
         if not piece.text.isascii() or raw.translate(None, ascii_seen):

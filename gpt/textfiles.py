@@ -56,6 +56,13 @@ class Piece:
     end: Place
     done: int
     """Bytes of all files up to the end of this piece."""
+    raw: bytes | None = None
+    """What the file has there, where that is this text in UTF-8 unchanged."""
+
+    @property
+    def utf8(self) -> bytes:
+        """The text in UTF-8."""
+        return self.text.encode() if self.raw is None else self.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +99,12 @@ class TextFiles:
         for number in range(start.file, len(self.files)):
             first = start.offset if number == start.file else 0
             follows = number + 1 < len(self.files)
-            for text, offset, final in _decoded(self.files[number], first):
+            for text, raw, offset, final in _decoded(self.files[number], first):
                 if final and follows and text[-1:] not in ("", "\n"):
-                    text += "\n"
+                    text, raw = text + "\n", None
                 left = max(0, skip - len(text))
                 end = Place(number + 1, 0, left) if final else Place(number, offset, left)
-                yield Piece(text[skip:], end, before + offset)
+                yield Piece(text[skip:], end, before + offset, None if skip else raw)
                 skip = left
                 if final:
                     before += offset
@@ -173,10 +180,11 @@ def describe(root: Path, files: list[Path], others: Iterable[Path] = ()) -> Text
     return TextFiles(root, tuple(files), tuple(others), size, digest.hexdigest())
 
 
-def _decoded(file: Path, offset: int) -> Iterator[tuple[str, int, bool]]:
+def _decoded(file: Path, offset: int) -> Iterator[tuple[str, bytes | None, int, bool]]:
     """The characters of one file from a byte on, in pieces.
 
-    With each comes the offset of the byte after it, and whether it is the last of the file.
+    With each come its bytes where nothing about them was changed, the offset of the byte after
+    it, and whether it is the last of the file.
     """
     raw, final = b"", False
     try:
@@ -186,11 +194,12 @@ def _decoded(file: Path, offset: int) -> Iterator[tuple[str, int, bool]]:
                 raw += stream.read(PIECE_BYTES)
                 final = not stream.peek(1)
                 text, used = _text(file, raw, offset, final)
-                if offset == 0 and used:
-                    text = text.removeprefix("\ufeff")
+                same = b"\r" not in raw
+                if offset == 0 and text.startswith("\ufeff"):
+                    text, same = text[1:], False
                 offset += used
+                yield text, raw[:used] if same else None, offset, final
                 raw = raw[used:]
-                yield text, offset, final
     except OSError as error:
         raise _unreadable(file, error) from None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import PLAY, finish, half_done, prepared, text_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt import corpus, scan, textfiles
@@ -81,6 +82,8 @@ def test_without_any_source_it_says_what_was_tried(
 
 
 @given(st.text(min_size=11, max_size=300).filter(lambda text: "\0" not in text), st.integers(1, 9))
+@example("one\r\ntwo\rthree\r", 4)
+@example("\ufeffa text that says how it is written", 9)
 @settings(max_examples=60)
 def test_any_text_comes_back_from_its_token_files(text: str, piece_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
@@ -97,6 +100,7 @@ def test_any_text_comes_back_from_its_token_files(text: str, piece_bytes: int) -
         found = prepared(path)
 
         assert text_of(found) == expected
+        assert found.sha256 == hashlib.sha256(expected.encode()).hexdigest()
         assert found.train_tokens == int(len(expected) * 0.9)
         assert found.tokenizer().characters == "".join(sorted(set(expected)))
 
@@ -129,7 +133,9 @@ def test_a_folder_is_its_text_files_in_order(cache_dir: Path, tmp_path: Path) ->
 
     events, found = finish(corpus.prepare(str(tmp_path / "texts")))
 
-    assert text_of(found) == "first, without a line end\nsecond\nthird\n"
+    whole = "first, without a line end\nsecond\nthird\n"
+    assert text_of(found) == whole
+    assert found.sha256 == hashlib.sha256(whole.encode()).hexdigest()
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "reading 3 text files, passing over 2 others (.png, README)" in notice.text
     assert finish(corpus.prepare(str(tmp_path / "texts"))) == ([], found)
