@@ -353,6 +353,26 @@ async def test_the_figures_are_those_that_the_command_prints(
     assert set(printed) - set(shown) == {"100.0", "97.6"}
 
 
+async def test_with_the_figures_only_warnings_are_still_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetching = to_json(Notice(level="info", text="fetching a text from afar"))
+    tell(monkeypatch, fetching, *half_way(), then="sys.stdin.read()")
+    async with app_on_form().run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await until(pilot, lambda: screen._course.progress)
+        assert "fetching a text" in words(screen)
+        screen.stop()
+        await until(pilot, lambda: not screen.under_way)
+
+        tell(monkeypatch, fetching, *half_way(), figures_line())
+        await pilot.press("a")
+        await until(pilot, lambda: screen.figures)
+
+        assert "float16 needs a CUDA device" in words(screen)
+        assert "fetching a text" not in words(screen)
+
+
 @pytest.mark.parametrize(
     ("lines", "then", "told"),
     [

@@ -147,6 +147,7 @@ class BenchScreen(Screen[None]):
         self.figures: Figures | None = None
         self._measuring: Measuring | None = None
         self._course = Course(clock())
+        self._notes: list[tuple[str, bool]] = []
 
     def compose(self) -> ComposeResult:
         """What is measured; how far that is; what came of it."""
@@ -188,7 +189,7 @@ class BenchScreen(Screen[None]):
                 if isinstance(told, Figures):
                     self._show(told)
                 elif isinstance(told, Notice):
-                    self._note(told.text)
+                    self._note(told.text, passing=told.level == "info")
                 else:
                     self._follow(told)
         except Refused as error:
@@ -207,8 +208,8 @@ class BenchScreen(Screen[None]):
         self.under_way, self.figures = True, None
         self._course = Course(self.clock())
         self._put("subject", AIM)
-        self._put("notes", "")
-        self.remove_class("-noted")
+        self._notes.clear()
+        self._draw_notes()
         self._draw_course()
         self._turn()
 
@@ -231,16 +232,21 @@ class BenchScreen(Screen[None]):
 
     def _show(self, figures: Figures) -> None:
         self.figures, bar = figures, self._bar
+        self._notes = [(words, passing) for words, passing in self._notes if not passing]
+        self._draw_notes()
         self._put("subject", cost.description(figures))
         self.query_one("#bench-parts", Fitted).fit(lambda width: cost.parts(figures, width, bar))
         self.query_one("#bench-rates", Fitted).fit(lambda width: cost.rates(figures, width, bar))
         self.query_one("#bench-limits", Fitted).fit(lambda width: cost.limits(figures, width))
 
-    def _note(self, words: str) -> None:
-        """Say one thing more that the person should know."""
-        notes = self.query_one("#bench-notes", Still)
-        self._put("notes", "\n".join(filter(None, [str(notes.content), visible(words)])))
-        self.add_class("-noted")
+    def _note(self, words: str, passing: bool = False) -> None:
+        """Say one thing more that the person should know; a passing one until there are figures."""
+        self._notes.append((visible(words), passing))
+        self._draw_notes()
+
+    def _draw_notes(self) -> None:
+        self._put("notes", "\n".join(words for words, _ in self._notes))
+        self.set_class(bool(self._notes), "-noted")
 
     def _put(self, name: str, content: Content | str) -> None:
         self.query_one(f"#bench-{name}", Still).put(content)
