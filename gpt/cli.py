@@ -123,7 +123,8 @@ def sample_command(arguments: Arguments) -> int:
     prompt = _prompt(options.start)
     from gpt.sample import Sampler
 
-    sampler = Sampler.open(run, name, options.device)
+    sampler = Sampler.open(run, name, options.device, options.threads)
+    sampler.world.set_up()
     if sampler.notice:
         complain(sampler.notice)
     for text in sampler.write(
@@ -144,6 +145,7 @@ def eval_command(arguments: Arguments) -> int:
     from gpt.sample import Sampler
 
     sampler = Sampler.open(run, name, arguments.flags.get("device", "auto"))
+    sampler.world.set_up()
     if sampler.notice:
         complain(sampler.notice)
     config = run.config()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from time import monotonic
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch.overrides import TorchFunctionMode
 
 from gpt import checkpoint, tokenizer
 from gpt.config import Config
@@ -156,8 +158,12 @@ class Sampler:
     notice: str | None = None
 
     @classmethod
-    def open(cls, run: Run, name: str | None = None, device: str = "auto") -> Sampler:
+    def open(
+        cls, run: Run, name: str | None = None, device: str = "auto", threads: int = 0
+    ) -> Sampler:
         """Load a run's model: of the named checkpoint, else `best`, else `last`.
+
+        A process that does nothing else sets its `world` up, which makes torch follow it.
 
         Draws nothing from torch's default generator, so that a training under way in the same
         process is not disturbed.
@@ -168,7 +174,8 @@ class Sampler:
         path, notice = checkpoint.find(run, name)
         loaded = checkpoint.load(path)
         config = run.config()
-        world = World.of(config.model_copy(update={"device": device, "compile": False}))
+        here = {"device": device, "compile": False, "threads": threads}
+        world = World.of(config.model_copy(update=here))
         model = build(config, int(loaded.state["vocab_size"]), loaded.model)
         return cls(
             model=model.to(world.device).eval(),
@@ -231,7 +238,7 @@ def build(config: Config, vocab_size: int, parameters: dict[str, Tensor]) -> GPT
     Raises:
         CheckpointError: they are not of a model of this shape.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         model = GPT(config, vocab_size)
     if config.tie_head:
         embedding = parameters.get("transformer.wte.weight", torch.empty(0))
@@ -243,6 +250,19 @@ def build(config: Config, vocab_size: int, parameters: dict[str, Tensor]) -> GPT
     if config.tie_head:
         model.lm_head.weight = model.transformer.wte.weight
     return model
+
+
+class _Undrawn(TorchFunctionMode):
+    """Passes over initial values. Without memory there are none, and drawing them nevertheless
+    makes torch import its compiler, for two seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        values: dict[str, Any] = kwargs or {}
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return values["tensor"] if "tensor" in values else args[0]
+        return func(*args, **values)
 
 
 def _predict(

@@ -65,3 +65,16 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("NANODECK_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def plain_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same colours and no animations on every machine, in an empty folder."""
+    for kind in ("CONFIG", "STATE"):
+        monkeypatch.setenv(f"NANODECK_{kind}_DIR", str(tmp_path / kind))
+    for name in ("NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.chdir(tmp_path)

@@ -58,15 +58,7 @@ TELLER = "import sys; sys.stdin.readline(); print({text!r}, flush=True); {then}"
 
 
 @pytest.fixture(autouse=True)
-def _a_machine_that_never_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("CONFIG", "STATE"):
-        monkeypatch.setenv(f"NANODECK_{kind}_DIR", str(tmp_path / kind))
-    for name in ("NO_COLOR", "COLORTERM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("LANG", "C.UTF-8")
-    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
-    monkeypatch.chdir(tmp_path)
+def _a_machine_that_never_changes(plain_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.preflight.PROGRAM", ())
     monkeypatch.setattr("tui.setup.SetupScreen.resume_measuring", lambda self: None)
 

@@ -113,3 +113,14 @@ def test_another_models_checkpoint_is_refused_in_words(run: Run, tmp_path: Path)
     other = run.config().model_copy(update={"n_layer": 3})
     with pytest.raises(ValueError, match="another model's checkpoint"):
         build(other, 65, dict(GPT(CONFIG, 65).named_parameters()))
+
+
+def test_a_model_is_opened_without_importing_torchs_compiler() -> None:
+    imported = modules_after(
+        "from gpt.checkpoint import CheckpointError; from gpt.config import Config; "
+        "from gpt.sample import build; import contextlib\n"
+        "with contextlib.suppress(CheckpointError):\n"
+        "    build(Config(n_layer=1, n_head=1, n_embd=8), 5, {})"
+    )
+    assert "torch.nn.init" in imported
+    assert "torch._dynamo" not in imported

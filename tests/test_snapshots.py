@@ -33,16 +33,8 @@ Compare = Callable[..., bool]
 
 @pytest.fixture(autouse=True)
 def _a_machine_that_never_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
+    plain_terminal: None, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
 ) -> None:
-    for kind in ("CONFIG", "STATE"):
-        monkeypatch.setenv(f"NANODECK_{kind}_DIR", str(tmp_path / kind))
-    for name in ("NO_COLOR", "COLORTERM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("LANG", "C.UTF-8")
-    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gpt.estimate.available_memory", lambda: 16 << 30)
     monkeypatch.setattr("tui.preflight.Preflight.outcome", lambda *_: TIMING)
     monkeypatch.setattr("tui.preflight.PROGRAM", ())
