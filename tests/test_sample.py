@@ -14,6 +14,7 @@ from gpt.sample import Sampler, build, draw, generate
 from gpt.settings import make_config
 from gpt.tokenizer import TokenizerError
 from gpt.world import World
+from tests.test_layers import modules_after
 
 CONFIG = make_config({
     "dataset": "shakespeare_char", "device": "cpu", "batch_size": 8, "block_size": 16,
@@ -120,7 +121,7 @@ def test_a_model_is_opened_without_importing_torchs_compiler() -> None:
         "from gpt.checkpoint import CheckpointError; from gpt.config import Config; "
         "from gpt.sample import build; import contextlib\n"
         "with contextlib.suppress(CheckpointError):\n"
-        "    build(Config(n_layer=1, n_head=1, n_embd=8), 5, {})"
+        "    build(Config(n_layer=1, n_head=1, n_embd=8), 5, {})\npass"
     )
     assert "torch.nn.init" in imported
     assert "torch._dynamo" not in imported
