@@ -64,6 +64,7 @@ def test_gpt2_is_as_large_as_it_is_said_to_be() -> None:
     assert estimate.params(config, 50257) == 124_439_808
 
 
+@pytest.mark.slow
 def test_memory_is_near_a_real_runs_peak(shakespeare: Corpus) -> None:
     program = (
         "import resource, sys, gpt.train; from gpt import presets; "
