@@ -206,15 +206,16 @@ def first_step() -> None:
                     seat.read(0.02)
                 waits.append(first - pressed)
                 seat.leave()
-        print(f"Train, pressed {when}, to the first step: {statistics.median(waits):.2f} s")
+        median = statistics.median(waits)
+        print(f"Train, pressed {when}, to the first step: median {median:.2f} s of {STARTS}")
 
 
 def first_time(runs: Path) -> float | None:
     """When the first step was written, if it has been."""
     journals = (run / "events.jsonl" for run in runs.glob("*"))
     written = (journal for journal in journals if journal.exists())
-    logged = (journal for journal in written if b'"event": "step"' in journal.read_bytes())
-    return next((time.time() for _ in logged), None)
+    logged = any(b'"event": "step"' in journal.read_bytes() for journal in written)
+    return time.time() if logged else None
 
 
 def output() -> None:

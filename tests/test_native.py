@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -273,3 +274,38 @@ def test_what_a_step_frees_is_kept_for_the_next() -> None:
         return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
     assert faults("keep_memory()") < 1_000 < faults("")
+
+
+@built
+def test_what_a_killed_compiler_left_is_cleared_and_what_another_makes_is_not(
+    cache_dir: Path,
+) -> None:
+    # given
+    old, new = (cache_dir / "native" / f"{native.PART}{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "some.so").touch()
+    os.utime(old, (0, 0))
+
+    # when
+    native._compile(native._path())
+
+    # then
+    assert not old.exists()
+    assert (new / "some.so").exists()
+
+
+@built
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n_embd": 36, "n_head": 3}, "n_embd = 36 over n_head = 3 makes 12"),
+        ({"dtype": "bfloat16"}, "Nanodeck's are for float32"),
+        ({"n_embd": 32, "n_head": 2}, ""),
+    ],
+)
+def test_what_the_kernels_do_not_serve_for_is_said(settings: dict[str, Any], said: str) -> None:
+    world = World.of(make_config({"device": "cpu", "kernels": "native", **settings}))
+    assert said in "\n".join(world.notices)
+    assert bool(said) == bool(world.notices)
+    assert not World.of(make_config({"device": "cpu", **settings})).notices

@@ -47,7 +47,7 @@ def _load_libraries() -> None:
     """
     if sys.platform != "linux":
         return
-    with contextlib.suppress(ImportError, OSError, AttributeError):
+    with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):
         torch = importlib.util.find_spec("torch")
         if torch is None or torch.origin is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -120,8 +121,9 @@ def _compile(path: Path) -> None:
 def _clear_abandoned(folder: Path) -> None:
     """Remove what compilers left behind that were killed."""
     for part in folder.glob(f"{PART}*"):
-        if time.time() - part.stat().st_mtime > 2 * BUILD_SECONDS:
-            shutil.rmtree(part, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished there
+            if time.time() - part.stat().st_mtime > 2 * BUILD_SECONDS:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _thread_pools() -> set[str]:
