@@ -32,7 +32,7 @@ def use_native(wanted: bool) -> None:
     _use_native = wanted
 
 
-def _is_native(x: Tensor, channels: int) -> bool:
+def is_native(x: Tensor, channels: int) -> bool:
     """Whether the kernels in C serve for x; `channels` are what they see as one row."""
     return (
         _use_native
@@ -123,26 +123,26 @@ def rms_norm(x: Tensor) -> Tensor:
     """x over its root mean square along the last dimension (arXiv:1910.07467), without weights."""
     if x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], eps=EPS)
-    if x.dim() == 3 and _is_native(x, x.size(-1)):
+    if x.dim() == 3 and is_native(x, x.size(-1)):
         return native.rms_rotate(x[:, :, None], None, None, EPS, norm=True)[:, :, 0]
     return cast(Tensor, _Normalised.apply(x))  # pyright: ignore[reportUnknownMemberType]
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Layer normalisation of the last dimension (arXiv:1607.06450); the bias may be left out."""
-    if _is_native(x, x.size(-1)):
+    if is_native(x, x.size(-1)):
         return native.layer_norm(x, weight, bias, LAYER_NORM_EPS)
     return F.layer_norm(x, weight.shape, weight, bias, LAYER_NORM_EPS)
 
 
 def gelu(x: Tensor) -> Tensor:
     """x times the standard normal distribution up to x (arXiv:1606.08415)."""
-    return native.gelu(x) if _is_native(x, x.numel()) else F.gelu(x)
+    return native.gelu(x) if is_native(x, x.numel()) else F.gelu(x)
 
 
 def squared_relu(x: Tensor) -> Tensor:
     """The square of x where x is positive, else zero (arXiv:2109.08668)."""
-    if _is_native(x, x.numel()):
+    if is_native(x, x.numel()):
         return native.squared_relu(x)
     return cast(Tensor, _SquaredReLU.apply(x))  # pyright: ignore[reportUnknownMemberType]
 
@@ -166,7 +166,7 @@ def attention(qk: Tensor, v: Tensor, dropout: float) -> Tensor:
     """
     batch, time, heads, channels = v.shape
     busy = batch * heads >= torch.get_num_threads()
-    if busy and not dropout and _is_native(qk, channels):
+    if busy and not dropout and is_native(qk, channels):
         return native.attention(qk, v)
     q, k = qk.transpose(1, 2).chunk(2, dim=1)
     v = v.transpose(1, 2)
@@ -183,8 +183,8 @@ def prepare_heads(qk: Tensor, start: int, norm: bool, rotary: bool) -> Tensor:
     Args:
         start: the place of the first.
     """
-    if (norm or rotary) and _is_native(qk, qk.size(-1)):
-        cosines, sines = _turns(start, qk.size(1), qk.size(-1)) if rotary else (None, None)
+    if (norm or rotary) and is_native(qk, qk.size(-1)):
+        cosines, sines = turns(start, qk.size(1), qk.size(-1)) if rotary else (None, None)
         return native.rms_rotate(qk, cosines, sines, EPS, norm)
     if norm:
         qk = rms_norm(qk)
@@ -204,7 +204,7 @@ def angles(start: int, end: int, channels: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _turns(start: int, time: int, channels: int) -> tuple[Tensor, Tensor]:
+def turns(start: int, time: int, channels: int) -> tuple[Tensor, Tensor]:
     """The cosines and sines of `angles`, as the kernel in C wants them: (time, channels)."""
     turns = angles(start, start + time, channels, torch.device("cpu"))[:, 0]
     cosines = turns.real.repeat_interleave(2, dim=1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from gpt import kernels
+from gpt import fused, kernels
 from gpt.config import Config
 
 INIT_STD = 0.02
@@ -125,10 +125,10 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
-        self.activation = ACTIVATIONS[config.activation]
+        self.activation = config.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.activation(self.c_fc(x))))
+        return self.dropout(self.c_proj(ACTIVATIONS[self.activation](self.c_fc(x))))
 
 
 class Block(nn.Module):
@@ -141,11 +141,14 @@ class Block(nn.Module):
         self.ln_2 = make_norm(config)
         self.mlp = MLP(config)
         self.shifted = int(config.token_shift * config.n_embd)
+        self.gives_values = first and config.value_residual
 
     def forward(
         self, x: Tensor, idx: Tensor, first: Tensor | None, past: Past | None
-    ) -> tuple[Tensor, Tensor]:
-        """As `Attention`: the stream after this block, and its values."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `Attention`: the stream after this block, and its values if others want them."""
+        if past is None and fused.serves(self, x):
+            return fused.run(self, x, first)
         before = past.shifted if past and past.shifted else (None, None)
         to_attn = self.ln_1(x)
         y, values = self.attn(self._shift(to_attn, before[0]), idx, first, past)
@@ -159,10 +162,12 @@ class Block(nn.Module):
         return kernels.shift(x, self.shifted, before) if self.shifted else x
 
 
-RunBlock = Callable[[Block, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+RunBlock = Callable[[Block, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
-def run_block(block: Block, x: Tensor, idx: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
+def run_block(
+    block: Block, x: Tensor, idx: Tensor, first: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """A block in training, apart from the module so that it can be compiled once for all."""
     return block(x, idx, first, None)
 

@@ -1,7 +1,8 @@
-/* GELU and squared ReLU in float32, each one pass over memory forward and one backward. */
+/* Activations in float32, each one pass over memory forward and one backward. */
 
 #include <math.h>
 
+#include "kernels.h"
 #include "vectors.h"
 
 /* The standard normal distribution up to x, and its density there. Abramowitz and Stegun, 7.1.26
@@ -32,15 +33,39 @@ static inline vec gelu_slope(vec x) {
 
 static inline vec positive(vec x) { return choose(x < (vec){0}, (vec){0}, x); }
 
+static inline vec relu(vec x) { return positive(x); }
+
+static inline vec relu_slope(vec x) { return choose((vec){0} < x, all(1), (vec){0}); }
+
 static inline vec squared_relu(vec x) { return positive(x) * positive(x); }
 
 static inline vec squared_relu_slope(vec x) { return 2.0f * positive(x); }
 
-/* y = f(x), and dx = grad * f'(x); each of `count` floats, a multiple of LANES */
+static inline vec sigmoid(vec x) {
+    vec size = (vec)((ints)x & 0x7fffffff), small = exponential(-size), share = 1.0f / (1.0f + small);
+    return choose(x < (vec){0}, small * share, share);
+}
+
+static inline vec silu(vec x) { return x * sigmoid(x); }
+
+static inline vec silu_slope(vec x) {
+    vec share = sigmoid(x);
+    return share + x * share * (1.0f - share);
+}
+
+/* y = f(x); the same and slope = f'(x), which may be in the memory of x; dx = grad * f'(x); each of
+   `count` floats, a multiple of LANES */
 #define ACTIVATION(f)                                                                              \
     void f##_forward(float *y, const float *x, i64 count) {                                        \
         _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES)        \
             store(y + i, f(load(x + i)));                                                          \
+    }                                                                                              \
+    void f##_both(float *y, float *slope, const float *x, i64 count) {                             \
+        _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES) {      \
+            vec at = load(x + i);                                                                  \
+            store(y + i, f(at));                                                                   \
+            store(slope + i, f##_slope(at));                                                       \
+        }                                                                                          \
     }                                                                                              \
     void f##_backward(float *dx, const float *grad, const float *x, i64 count) {                   \
         _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES)        \
@@ -48,4 +73,6 @@ static inline vec squared_relu_slope(vec x) { return 2.0f * positive(x); }
     }
 
 ACTIVATION(gelu)
+ACTIVATION(relu)
 ACTIVATION(squared_relu)
+ACTIVATION(silu)

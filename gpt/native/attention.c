@@ -9,52 +9,15 @@
    before. The number of channels is a multiple of LANES. */
 
 #include <math.h>
-#include <stdlib.h>
 
+#include "kernels.h"
+#include "tile.h"
 #include "vectors.h"
 
-enum { BLOCK = 48, TALL = 6, WIDE = 2 * LANES };
-
-/* c (rows, columns) = or += a (rows, depth) times b (depth, columns), in the registers */
-static inline __attribute__((always_inline)) void
-tile(const int rows, const int vecs, float *c, i64 c_row, const float *a, i64 a_row, i64 a_column,
-     const float *b, i64 b_row, i64 depth, int add) {
-    vec sum[TALL][2];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++)
-            sum[r][v] = add ? load(c + r * c_row + v * LANES) : (vec){0};
-    for (i64 k = 0; k < depth; k++) {
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-            for (int v = 0; v < vecs; v++)
-                sum[r][v] += a[r * a_row + k * a_column] * load(b + k * b_row + v * LANES);
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++)
-            store(c + r * c_row + v * LANES, sum[r][v]);
-}
-
-static inline __attribute__((always_inline)) void
-stripe(const int vecs, float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b,
-       i64 b_row, i64 rows, i64 depth, int add) {
-    for (; rows >= TALL; rows -= TALL, a += TALL * a_row, c += TALL * c_row)
-        tile(TALL, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add);
-    switch (rows) {
-    case 5: tile(5, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add); break;
-    case 4: tile(4, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add); break;
-    case 3: tile(3, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add); break;
-    case 2: tile(2, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add); break;
-    case 1: tile(1, vecs, c, c_row, a, a_row, a_column, b, b_row, depth, add); break;
-    }
-}
+enum { BLOCK = 48 };
 
 /* c (rows, columns) = or += a (rows, depth) times b (depth, columns); columns a multiple of LANES */
-static void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b,
+static void multiply(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b,
                     i64 b_row, i64 rows, i64 columns, i64 depth, int add) {
     i64 j = 0;
     for (; j + WIDE <= columns; j += WIDE)
@@ -109,8 +72,6 @@ static float exponentials(float *scores, i64 width, float shift) {
 
 static i64 padded(i64 time) { return (time + WIDE - 1) / WIDE * WIDE; }
 
-static float *room_for(i64 floats) { return aligned_alloc(64, (4 * floats + 63) / 64 * 64); }
-
 static void forward(float *out, float *lse, const float *q, i64 q_row, const float *k, i64 k_row,
                     const float *v, i64 v_row, i64 out_row, i64 time, i64 channels, float *space) {
     i64 room = padded(time);
@@ -118,7 +79,7 @@ static void forward(float *out, float *lse, const float *q, i64 q_row, const flo
     transpose(keys, room, k, k_row, time, channels, 1.0f / sqrtf(channels));
     for (i64 i = 0; i < time; i += BLOCK) {
         i64 rows = least(BLOCK, time - i), width = padded(i + rows);
-        product(scores, room, q + i * q_row, q_row, 1, keys, room, rows, width, channels, 0);
+        multiply(scores, room, q + i * q_row, q_row, 1, keys, room, rows, width, channels, 0);
         for (i64 r = 0; r < rows; r++) {
             float *row = scores + r * room;
             hide(row, i + r + 1, width);
@@ -127,7 +88,7 @@ static void forward(float *out, float *lse, const float *q, i64 q_row, const flo
                 store(row + j, share * load(row + j));
             lse[i + r] = most + logf(sum);
         }
-        product(out + i * out_row, out_row, scores, room, 1, v, v_row, rows, channels, i + rows, 0);
+        multiply(out + i * out_row, out_row, scores, room, 1, v, v_row, rows, channels, i + rows, 0);
     }
 }
 
@@ -156,20 +117,20 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
     for (i64 i = 0; i < time; i += BLOCK) {
         i64 rows = least(BLOCK, time - i), seen = i + rows, width = padded(seen);
         const float *above = grad + i * out_row, *queries = q + i * q_row;
-        product(weights, room, queries, q_row, 1, keys, room, rows, width, channels, 0);
-        product(grads, room, above, out_row, 1, values, room, rows, width, channels, 0);
+        multiply(weights, room, queries, q_row, 1, keys, room, rows, width, channels, 0);
+        multiply(grads, room, above, out_row, 1, values, room, rows, width, channels, 0);
         for (i64 r = 0; r < rows; r++) {
             hide(weights + r * room, i + r + 1, width);
             exponentials(weights + r * room, width, lse[i + r]);
             float mean = dot(above + r * out_row, out + (i + r) * out_row, channels);
             scores_gradient(grads + r * room, weights + r * room, width, mean, scale);
         }
-        product(dq + i * dqk_row, dqk_row, grads, room, 1, k, k_row, rows, channels, seen, 0);
+        multiply(dq + i * dqk_row, dqk_row, grads, room, 1, k, k_row, rows, channels, seen, 0);
         /* Earlier keys and values have had something from earlier rows; those of this block not. */
-        product(dk, dqk_row, grads, 1, room, queries, q_row, i, channels, rows, 1);
-        product(dk + i * dqk_row, dqk_row, grads + i, 1, room, queries, q_row, rows, channels, rows, 0);
-        product(dv, dv_row, weights, 1, room, above, out_row, i, channels, rows, 1);
-        product(dv + i * dv_row, dv_row, weights + i, 1, room, above, out_row, rows, channels, rows, 0);
+        multiply(dk, dqk_row, grads, 1, room, queries, q_row, i, channels, rows, 1);
+        multiply(dk + i * dqk_row, dqk_row, grads + i, 1, room, queries, q_row, rows, channels, rows, 0);
+        multiply(dv, dv_row, weights, 1, room, above, out_row, i, channels, rows, 1);
+        multiply(dv + i * dv_row, dv_row, weights + i, 1, room, above, out_row, rows, channels, rows, 0);
     }
 }
 
@@ -197,10 +158,10 @@ int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const
     return failed;
 }
 
-/* The gradients dqk and dv, contiguous, from that of out. 0, or 1 without memory. */
-int attention_backward(float *dqk, float *dv, const float *grad, const float *out, const float *lse,
-                       const float *qk, i64 qk_row, const float *v, i64 v_row, i64 batch, i64 time,
-                       i64 heads, i64 channels) {
+/* The gradients dqk and dv from that of out, which is contiguous. 0, or 1 without memory. */
+int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const float *grad,
+                       const float *out, const float *lse, const float *qk, i64 qk_row,
+                       const float *v, i64 v_row, i64 batch, i64 time, i64 heads, i64 channels) {
     int failed = 0;
 #pragma omp parallel
     {
@@ -212,10 +173,10 @@ int attention_backward(float *dqk, float *dv, const float *grad, const float *ou
             i64 b = task / heads, h = task % heads, wide = heads * channels;
             i64 at = b * time * wide + h * channels;
             const float *q = qk + b * time * qk_row + h * channels;
-            float *dq = dqk + 2 * b * time * wide + h * channels;
+            float *dq = dqk + b * time * dqk_row + h * channels;
             if (space)
-                backward(dq, dq + wide, 2 * wide, dv + at, wide, grad + at, out + at, wide,
-                         lse + task * time, q, qk_row, q + wide, qk_row,
+                backward(dq, dq + wide, dqk_row, dv + b * time * dv_row + h * channels, dv_row,
+                         grad + at, out + at, wide, lse + task * time, q, qk_row, q + wide, qk_row,
                          v + b * time * v_row + h * channels, v_row, time, channels, space);
         }
         free(space);

@@ -31,7 +31,8 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         qk, v, out, lse = ctx.saved_tensors
         dqk, dv, above = torch.empty(qk.shape), torch.empty(v.shape), grads[0].contiguous()
-        _run("attention_backward", dqk, dv, above, out, lse, *_seen(qk), *_seen(v), *v.shape)
+        results = *_seen(dqk), *_seen(dv)
+        _run("attention_backward", *results, above, out, lse, *_seen(qk), *_seen(v), *v.shape)
         return dqk, dv
 
 
@@ -71,7 +72,7 @@ class _LayerNorm(torch.autograd.Function):
         parts = torch.empty(2 if ctx.biased else 1, NORM_PARTS, channels)
         db = parts[1] if ctx.biased else None
         sizes = x.numel() // channels, channels, NORM_PARTS
-        _run("layer_norm_backward", dx, parts[0], db, above, x, weight, mean, scale, *sizes)
+        _run("layer_norm_backward", dx, parts[0], db, above, None, x, weight, mean, scale, *sizes)
         return dx, parts[0].sum(0), None if db is None else db.sum(0), None
 
 
@@ -83,7 +84,7 @@ class _RMSRotate(torch.autograd.Function):
         batch, time, groups, channels = x.shape
         y, scale = torch.empty(x.shape), torch.empty(batch, time, groups)
         sizes = batch * time, time, groups, channels
-        _run("rms_rotate_forward", y, scale, *_seen(x), cosines, sines, *sizes, eps, norm)
+        _run("rms_rotate_forward", *_seen(y), scale, *_seen(x), cosines, sines, *sizes, eps, norm)
         ctx.save_for_backward(y, scale, cosines, sines)
         ctx.norm = norm
         return y
@@ -94,7 +95,8 @@ class _RMSRotate(torch.autograd.Function):
         batch, time, groups, channels = y.shape
         dx, above = torch.empty_like(y), grads[0].contiguous()
         sizes = batch * time, time, groups, channels, ctx.norm
-        _run("rms_rotate_backward", dx, above, y, scale, cosines, sines, *sizes)
+        gradients = *_seen(dx), *_seen(above)
+        _run("rms_rotate_backward", *gradients, *_seen(y), scale, cosines, sines, *sizes)
         return dx, None, None, None, None
 
 

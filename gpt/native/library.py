@@ -29,19 +29,23 @@ BUILD_SECONDS = 120
 PART = "part-"
 """How folders are named in which a compiler works."""
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
+ACTIVATIONS = ("gelu", "relu", "squared_relu", "silu")
 FUNCTIONS = {
     "attention_forward": "pppipiiiii",
-    "attention_backward": "ppppppipiiiii",
-    "gelu_forward": "ppi",
-    "gelu_backward": "pppi",
-    "squared_relu_forward": "ppi",
-    "squared_relu_backward": "pppi",
+    "attention_backward": "pipippppipiiiii",
+    **dict.fromkeys((f"{name}_forward" for name in ACTIVATIONS), "ppi"),
+    **dict.fromkeys((f"{name}_backward" for name in ACTIVATIONS), "pppi"),
     "layer_norm_forward": "ppppppiif",
-    "layer_norm_backward": "ppppppppiii",
-    "rms_rotate_forward": "pppippiiiifi",
-    "rms_rotate_backward": "ppppppiiiii",
+    "layer_norm_backward": "pppppppppiii",
+    "rms_rotate_forward": "pippippiiiifi",
+    "rms_rotate_backward": "pipipipppiiiii",
+    "block_kept": "p",
+    "block_forward": "ppp",
+    "block_backward": "pppppp",
 }
 """Every function and what it is called with: pointers, integers and floats."""
+RESULTS = {"attention": ctypes.c_int, "block": ctypes.c_int}
+"""What functions of these kinds return: 0, or 1 where memory was wanting."""
 
 
 class NativeError(Refused):
@@ -67,7 +71,8 @@ def library() -> ctypes.CDLL:
     for name, types in FUNCTIONS.items():
         function = getattr(loaded, name)
         function.argtypes = [TYPES[letter] for letter in types]
-        function.restype = ctypes.c_int if name.startswith("attention") else None
+        function.restype = RESULTS.get(name.split("_")[0])
+    loaded.block_kept.restype = ctypes.c_int64
     return loaded
 
 

@@ -3,15 +3,12 @@
 #ifndef VECTORS_H
 #define VECTORS_H
 
-#include <stdint.h>
+#include "kernels.h"
 
 enum { LANES = 8 };
 
-typedef int64_t i64;
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-static inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 
 static inline vec load(const float *from) { return *(const vec *)from; }
 

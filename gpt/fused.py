@@ -1,0 +1,50 @@
+"""Blocks that are computed by one kernel, where that serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gpt import kernels
+from gpt.native import block as native
+from gpt.native.functions import LANES
+
+if TYPE_CHECKING:
+    from gpt.model import Block
+
+
+def serves(block: Block, x: Tensor) -> bool:
+    """Whether the kernel can compute this block of x, (batch, time, channels), and is quicker."""
+    attn = block.attn
+    dropped = block.training and (block.mlp.dropout.p or attn.dropout)
+    return (
+        kernels.is_native(x, x.size(-1) // attn.n_head)
+        and block.shifted % LANES == 0
+        and attn.vte is None
+        and not dropped
+        and not torch.is_autocast_enabled("cpu")
+        and native.is_even(x.size(0))
+    )
+
+
+def run(block: Block, x: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """As the block itself, for which `serves` holds."""
+    attn, mlp = block.attn, block.mlp
+    mixes = attn.first_share is not None and first is not None
+    design = native.Design(
+        heads=attn.n_head,
+        shifted=block.shifted,
+        activation=native.ACTIVATIONS.index(mlp.activation),
+        layer_norm=hasattr(block.ln_1, "weight"),
+        head_norm=attn.qk_norm,
+        gives_values=block.gives_values,
+        norm_eps=kernels.LAYER_NORM_EPS if hasattr(block.ln_1, "weight") else kernels.EPS,
+        head_eps=kernels.EPS,
+    )
+    turns = kernels.turns(0, x.size(1), x.size(2) // attn.n_head) if attn.rotary else (None, None)
+    modules = (block.ln_1, attn.c_attn, attn.c_proj, block.ln_2, mlp.c_fc, mlp.c_proj)
+    weights = [getattr(module, name, None) for module in modules for name in ("weight", "bias")]
+    share = attn.first_share if mixes else None
+    return native.block(design, turns, x, first if mixes else None, [*weights, share])

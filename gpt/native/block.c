@@ -1,0 +1,311 @@
+/* A transformer block in float32, forward and backward: attention and MLP, each after a norm and
+   added to the stream.
+
+   Each thread takes its own sequences through the whole block, without waiting for the others
+   between one operation and the next; only the gradients of the weights are summed at the end. */
+
+#include <string.h>
+
+#include "kernels.h"
+#include "vectors.h"
+
+enum { CHUNK = 512 }; /* rows, about, that go through a block together, so that they stay in the cache */
+
+enum {
+    NORM_1, NORM_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS,
+    NORM_2, NORM_2_BIAS, UP, UP_BIAS, DOWN, DOWN_BIAS, SHARE, WEIGHTS
+};
+
+/* What the forward pass leaves for the backward one */
+enum {
+    MEAN_1, SCALE_1, TO_ATTENTION, PROJECTED, HEAD_SCALES, VALUES, LSE, ATTENDED,
+    MIDDLE, MEAN_2, SCALE_2, TO_MLP, HIDDEN, ACTIVE, KEPT
+};
+
+typedef struct {
+    i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, threads;
+    float norm_eps, head_eps;
+    const float *x, *first, *cosines, *sines;
+    const float *weights[WEIGHTS]; /* null are what the block has not */
+    float *kept;
+} Block;
+
+static activation_forward *const ACTIVATE[] = {
+    gelu_forward, relu_forward, squared_relu_forward, silu_forward,
+};
+static activation_both *const ACTIVATE_WITH_SLOPE[] = {
+    gelu_both, relu_both, squared_relu_both, silu_both,
+};
+
+/* Sequences that one thread takes through the block together */
+static i64 together(const Block *b) { return b->time < CHUNK ? CHUNK / b->time : 1; }
+
+/* Rows for which there is room in `kept`: all, or only those that are being worked on */
+static i64 kept_rows(const Block *b) {
+    return b->time * (b->keep ? b->batch : b->threads * least(b->batch, together(b)));
+}
+
+static i64 kept_width(const Block *b, int what) {
+    const i64 c = b->channels, widths[KEPT] = {
+        [MEAN_1] = 1, [SCALE_1] = 1, [TO_ATTENTION] = c, [PROJECTED] = 3 * c,
+        [HEAD_SCALES] = 2 * b->heads, [VALUES] = b->first ? c : 0, [LSE] = b->heads,
+        [ATTENDED] = c, [MIDDLE] = c, [MEAN_2] = 1, [SCALE_2] = 1, [TO_MLP] = c,
+        [HIDDEN] = 4 * c, [ACTIVE] = 4 * c,
+    };
+    return widths[what];
+}
+
+/* Floats of all that is kept */
+i64 block_kept(const Block *b) {
+    i64 width = 0;
+    for (int what = 0; what < KEPT; what++)
+        width += kept_width(b, what);
+    return width * kept_rows(b);
+}
+
+/* Where in `kept` each thing is, from this row on */
+static void find_kept(const Block *b, i64 row, float *at[KEPT]) {
+    float *start = b->kept;
+    for (int what = 0; what < KEPT; what++) {
+        at[what] = start + row * kept_width(b, what);
+        start += kept_rows(b) * kept_width(b, what);
+    }
+}
+
+static i64 weight_size(const Block *b, int which) {
+    const i64 c = b->channels, sizes[WEIGHTS] = {
+        c, c, 3 * c * c, 3 * c, c * c, c, c, c, 4 * c * c, 4 * c, 4 * c * c, c, 1,
+    };
+    return b->weights[which] ? sizes[which] : 0;
+}
+
+/* y (rows, to) = or += x (rows, from) times the transposed weight (to, from), and its bias */
+static void linear(const Block *b, int weight, float *y, const float *x, i64 rows, i64 from, i64 to,
+                   int add, float *space) {
+    const float *bias = b->weights[weight + 1];
+    product(y, to, x, from, 1, b->weights[weight], 1, from, rows, to, from, add, space);
+    for (i64 r = 0; bias && r < rows; r++)
+        for (i64 i = 0; i < to; i += LANES)
+            store(y + r * to + i, load(y + r * to + i) + load(bias + i));
+}
+
+/* The gradients of `linear`: dx of its input; those of weight and bias are set or, with `add`, added
+   to. */
+static void linear_backward(const Block *b, int weight, float *const grads[WEIGHTS], float *dx,
+                            const float *dy, const float *x, i64 rows, i64 from, i64 to, int add,
+                            float *space) {
+    float *dbias = grads[weight + 1];
+    product(grads[weight], from, dy, 1, to, x, from, 1, to, from, rows, add, space);
+    if (dbias && !add)
+        memset(dbias, 0, 4 * to);
+    for (i64 r = 0; dbias && r < rows; r++)
+        for (i64 i = 0; i < to; i += LANES)
+            store(dbias + i, load(dbias + i) + load(dy + r * to + i));
+    product(dx, from, dy, to, 1, b->weights[weight], from, 1, rows, from, to, 0, space);
+}
+
+/* Each token's first channels become those of the token before, the first token's zero. */
+static void shift(const Block *b, float *x, i64 sequences) {
+    for (i64 s = 0; s < sequences && b->shifted; s++, x += b->time * b->channels) {
+        for (i64 t = b->time - 1; t > 0; t--)
+            memcpy(x + t * b->channels, x + (t - 1) * b->channels, 4 * b->shifted);
+        memset(x, 0, 4 * b->shifted);
+    }
+}
+
+static void shift_backward(const Block *b, float *x, i64 sequences) {
+    for (i64 s = 0; s < sequences && b->shifted; s++, x += b->time * b->channels) {
+        for (i64 t = 0; t < b->time - 1; t++)
+            memcpy(x + t * b->channels, x + (t + 1) * b->channels, 4 * b->shifted);
+        memset(x + (b->time - 1) * b->channels, 0, 4 * b->shifted);
+    }
+}
+
+static void norm(const Block *b, int weight, float *y, float *mean, float *scale, const float *x,
+                 i64 sequences) {
+    layer_norm_forward(y, b->layer_norm ? mean : 0, scale, x, b->weights[weight],
+                       b->weights[weight + 1], sequences * b->time, b->channels, b->norm_eps);
+    shift(b, y, sequences);
+}
+
+/* dx = through + the norm's gradient; `space` has room for two rows. */
+static void norm_backward(const Block *b, int weight, float *const grads[WEIGHTS], float *dx,
+                          float *dy, const float *through, const float *x, const float *mean,
+                          const float *scale, i64 sequences, int add, float *space) {
+    const i64 c = b->channels;
+    float *sums[2] = {grads[weight] ? space : 0, grads[weight + 1] ? space + c : 0};
+    shift_backward(b, dy, sequences);
+    layer_norm_backward(dx, sums[0], sums[1], dy, through, x, b->weights[weight],
+                        b->layer_norm ? mean : 0, scale, sequences * b->time, c, 1);
+    for (int which = 0; which < 2; which++)
+        for (i64 i = 0; sums[which] && i < c; i++)
+            grads[weight + which][i] = sums[which][i] + (add ? grads[weight + which][i] : 0);
+}
+
+/* values (rows, channels) = those projected, or between them and the first block's by the share */
+static void mix(const Block *b, float *values, const float *projected, const float *first, i64 rows) {
+    const i64 c = b->channels;
+    const float share = *b->weights[SHARE];
+    for (i64 r = 0; r < rows; r++)
+        for (i64 i = 0; i < c; i += LANES) {
+            vec own = load(projected + 3 * r * c + 2 * c + i);
+            store(values + r * c + i, own + share * (load(first + r * c + i) - own));
+        }
+}
+
+/* dprojected holds the gradient of the mixed values, and then that of the block's own. */
+static void mix_backward(const Block *b, float *dprojected, float *dfirst, float *dshare,
+                         const float *projected, const float *first, i64 rows, int add) {
+    const i64 c = b->channels;
+    const float share = *b->weights[SHARE];
+    if (!add)
+        *dshare = 0;
+    for (i64 r = 0; r < rows; r++) {
+        vec sum = {0};
+        for (i64 i = 0; i < c; i += LANES) {
+            vec grad = load(dprojected + 3 * r * c + 2 * c + i);
+            vec own = load(projected + 3 * r * c + 2 * c + i);
+            sum += grad * (load(first + r * c + i) - own);
+            store(dfirst + r * c + i, share * grad);
+            store(dprojected + 3 * r * c + 2 * c + i, grad - share * grad);
+        }
+        *dshare += total(sum);
+    }
+}
+
+/* out (batch, time, channels) = the stream after the block, for the sequences from `start` on, whose
+   rows are kept from `place` on; the block's own values as well, where they are wanted. */
+static int sequences_forward(const Block *b, float *out, float *values, i64 start, i64 sequences,
+                             i64 place, float *space) {
+    const i64 c = b->channels, rows = sequences * b->time, from = start * b->time * c;
+    const float *x = b->x + from, *first = b->first ? b->first + from : 0;
+    float *kept[KEPT];
+    find_kept(b, place, kept);
+    norm(b, NORM_1, kept[TO_ATTENTION], kept[MEAN_1], kept[SCALE_1], x, sequences);
+    linear(b, QKV, kept[PROJECTED], kept[TO_ATTENTION], rows, c, 3 * c, 0, space);
+    if (b->head_norm || b->cosines)
+        rms_rotate_forward(kept[PROJECTED], 3 * c, kept[HEAD_SCALES], kept[PROJECTED], 3 * c,
+                           b->cosines, b->sines, rows, b->time, 2 * b->heads, c / b->heads,
+                           b->head_eps, b->head_norm);
+    for (i64 r = 0; values && r < rows; r++)
+        memcpy(values + from + r * c, kept[PROJECTED] + 3 * r * c + 2 * c, 4 * c);
+    if (first)
+        mix(b, kept[VALUES], kept[PROJECTED], first, rows);
+    if (attention_forward(kept[ATTENDED], kept[LSE], kept[PROJECTED], 3 * c,
+                          first ? kept[VALUES] : kept[PROJECTED] + 2 * c, first ? c : 3 * c,
+                          sequences, b->time, b->heads, c / b->heads))
+        return 1;
+    memcpy(kept[MIDDLE], x, 4 * rows * c);
+    linear(b, PROJ, kept[MIDDLE], kept[ATTENDED], rows, c, c, 1, space);
+    norm(b, NORM_2, kept[TO_MLP], kept[MEAN_2], kept[SCALE_2], kept[MIDDLE], sequences);
+    linear(b, UP, kept[HIDDEN], kept[TO_MLP], rows, c, 4 * c, 0, space);
+    if (b->keep)
+        ACTIVATE_WITH_SLOPE[b->activation](kept[ACTIVE], kept[HIDDEN], kept[HIDDEN], 4 * rows * c);
+    else
+        ACTIVATE[b->activation](kept[ACTIVE], kept[HIDDEN], 4 * rows * c);
+    memcpy(out + from, kept[MIDDLE], 4 * rows * c);
+    linear(b, DOWN, out + from, kept[ACTIVE], rows, 4 * c, c, 1, space);
+    return 0;
+}
+
+/* The gradients of `sequences_forward`; those of the weights are set or, with `add`, added to. */
+static int sequences_backward(const Block *b, float *dx, float *dfirst,
+                              float *const grads[WEIGHTS], const float *dout, const float *dvalues,
+                              i64 start, i64 sequences, int add, float *space) {
+    const i64 c = b->channels, rows = sequences * b->time, from = start * b->time * c;
+    const float *x = b->x + from, *first = b->first ? b->first + from : 0;
+    float *kept[KEPT], *wide = space, *narrow = wide + 4 * rows * c, *rest = narrow + rows * c;
+    find_kept(b, start * b->time, kept);
+    dx += from, dout += from;
+    linear_backward(b, DOWN, grads, wide, dout, kept[ACTIVE], rows, 4 * c, c, add, rest);
+    for (i64 i = 0; i < 4 * rows * c; i += LANES)
+        store(wide + i, load(wide + i) * load(kept[HIDDEN] + i));
+    linear_backward(b, UP, grads, narrow, wide, kept[TO_MLP], rows, c, 4 * c, add, rest);
+    norm_backward(b, NORM_2, grads, dx, narrow, dout, kept[MIDDLE], kept[MEAN_2], kept[SCALE_2],
+                  sequences, add, rest);
+    linear_backward(b, PROJ, grads, narrow, dx, kept[ATTENDED], rows, c, c, add, rest);
+    if (attention_backward(wide, 3 * c, wide + 2 * c, 3 * c, narrow, kept[ATTENDED], kept[LSE],
+                           kept[PROJECTED], 3 * c, first ? kept[VALUES] : kept[PROJECTED] + 2 * c,
+                           first ? c : 3 * c, sequences, b->time, b->heads, c / b->heads))
+        return 1;
+    if (first)
+        mix_backward(b, wide, dfirst + from, grads[SHARE], kept[PROJECTED], first, rows, add);
+    for (i64 r = 0; dvalues && r < rows; r++)
+        for (i64 i = 0; i < c; i += LANES)
+            store(wide + 3 * r * c + 2 * c + i,
+                  load(wide + 3 * r * c + 2 * c + i) + load(dvalues + from + r * c + i));
+    if (b->head_norm || b->cosines)
+        rms_rotate_backward(wide, 3 * c, wide, 3 * c, kept[PROJECTED], 3 * c, kept[HEAD_SCALES],
+                            b->cosines, b->sines, rows, b->time, 2 * b->heads, c / b->heads,
+                            b->head_norm);
+    linear_backward(b, QKV, grads, narrow, wide, kept[TO_ATTENTION], rows, c, 3 * c, add, rest);
+    norm_backward(b, NORM_1, grads, dx, narrow, dx, x, kept[MEAN_1], kept[SCALE_1], sequences, add, rest);
+    return 0;
+}
+
+/* out (batch, time, channels), and where it is not null values, of the same shape. 0, or 1 without
+   memory. */
+int block_forward(const Block *b, float *out, float *values) {
+    int failed = 0;
+    const i64 step = together(b);
+#pragma omp parallel for schedule(static, 1) num_threads(b->threads)
+    for (i64 part = 0; part < b->threads; part++) {
+        const i64 end = b->batch * (part + 1) / b->threads;
+        float *space = room_for(product_room(4 * b->channels));
+        for (i64 s = b->batch * part / b->threads; s < end; s += step) {
+            const i64 place = (b->keep ? s : part * least(b->batch, step)) * b->time;
+            if (!space || sequences_forward(b, out, values, s, least(step, end - s), place, space))
+                failed = 1;
+        }
+        free(space);
+    }
+    return failed;
+}
+
+/* The gradients of all weights that a part of the batch adds, one after the other */
+static void find_grads(const Block *b, float *place, float *grads[WEIGHTS]) {
+    for (int w = 0; w < WEIGHTS; place += weight_size(b, w++))
+        grads[w] = b->weights[w] ? place : 0;
+}
+
+/* What the parts after the first add to the gradients */
+static void add_parts(const Block *b, float *const grads[WEIGHTS], float *others, i64 all_weights) {
+    for (i64 part = 1; part < b->threads; part++, others += all_weights) {
+        float *more[WEIGHTS];
+        find_grads(b, others, more);
+        for (int w = 0; w < WEIGHTS; w++) {
+            const i64 size = weight_size(b, w);
+#pragma omp parallel for schedule(static) num_threads(b->threads) if (size > 10000)
+            for (i64 i = 0; i < size; i++)
+                grads[w][i] += more[w][i];
+        }
+    }
+}
+
+/* The gradients of x, of `first`, and of the weights, null for those that are. 0, or 1 without
+   memory. */
+int block_backward(const Block *b, float *dx, float *dfirst, float *const *grads, const float *dout,
+                   const float *dvalues) {
+    int failed = 0;
+    i64 all_weights = 0;
+    for (int w = 0; w < WEIGHTS; w++)
+        all_weights += weight_size(b, w);
+    const i64 step = together(b), rows = least(step, b->batch) * b->time;
+    const i64 room = 5 * rows * b->channels + product_room(4 * b->channels);
+    float *others = room_for((b->threads - 1) * all_weights + b->threads * room);
+    if (!others)
+        return 1;
+#pragma omp parallel for schedule(static, 1) num_threads(b->threads)
+    for (i64 part = 0; part < b->threads; part++) {
+        float *space = others + (b->threads - 1) * all_weights + part * room, *own[WEIGHTS];
+        find_grads(b, others + (part ? part - 1 : 0) * all_weights, own);
+        const i64 start = b->batch * part / b->threads, end = b->batch * (part + 1) / b->threads;
+        for (i64 s = start; s < end; s += step)
+            if (sequences_backward(b, dx, dfirst, part ? own : grads, dout, dvalues, s,
+                                   least(step, end - s), s > start, space))
+                failed = 1;
+    }
+    add_parts(b, grads, others, all_weights);
+    free(others);
+    return failed;
+}

@@ -1,0 +1,150 @@
+"""A whole transformer block as one kernel, with its gradient."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gpt.native.library import library
+
+ACTIVATIONS = ("gelu", "relu", "relu2", "silu")
+WEIGHTS = 13
+"""norm, projection to queries, keys and values, projection back, norm, up, down, each a weight and
+a bias, and the share of the first block's values."""
+TOGETHER = 1.2
+"""The most that one thread may have to do, as a multiple of its share. A thread takes whole
+sequences, so that three of them are bad for two threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How a block is made, but for its weights.
+
+    Attributes:
+        shifted: so many channels of what goes into attention and MLP are the last token's.
+        activation: its place in `ACTIVATIONS`.
+        layer_norm: whether means are taken off before a norm; else it is RMS norm.
+        head_norm: whether queries and keys are normalised.
+        gives_values: whether the block's own values are wanted.
+    """
+
+    heads: int
+    shifted: int
+    activation: int
+    layer_norm: bool
+    head_norm: bool
+    gives_values: bool
+    norm_eps: float
+    head_eps: float
+
+
+class _Arguments(ctypes.Structure):
+    """`Block` in block.c."""
+
+    _fields_ = [  # noqa: RUF012 - as ctypes wants it
+        *((name, ctypes.c_int64) for name in (
+            "batch", "time", "channels", "heads", "shifted", "activation", "layer_norm",
+            "head_norm", "keep", "threads",
+        )),
+        ("norm_eps", ctypes.c_float),
+        ("head_eps", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("x", "first", "cosines", "sines")),
+        ("weights", ctypes.c_void_p * WEIGHTS),
+        ("kept", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class _Block(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        design: Design,
+        turns: tuple[Tensor | None, Tensor | None],
+        x: Tensor,
+        first: Tensor | None,
+        *weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        keep = any(ctx.needs_input_grad)
+        arguments = _arguments(design, turns, x, first, weights, keep)
+        kept = torch.empty(library().block_kept(ctypes.byref(arguments)))
+        arguments.kept = kept.data_ptr()
+        out = torch.empty_like(x)
+        values = torch.empty_like(x) if design.gives_values else None
+        _run("block_forward", arguments, out, values)
+        ctx.design, ctx.turns = design, turns
+        ctx.save_for_backward(kept, x, first, *weights)
+        ctx.set_materialize_grads(False)
+        return out, values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        kept, x, first, *weights = ctx.saved_tensors
+        dout, dvalues = (None if grad is None else grad.contiguous() for grad in grads)
+        arguments = _arguments(ctx.design, ctx.turns, x, first, weights, keep=True)
+        arguments.kept = kept.data_ptr()
+        dx, dfirst = torch.empty_like(x), None if first is None else torch.empty_like(first)
+        dweights = [None if weight is None else torch.empty_like(weight) for weight in weights]
+        places = (ctypes.c_void_p * WEIGHTS)(*map(_address, dweights))
+        dout = torch.zeros_like(x) if dout is None else dout
+        _run("block_backward", arguments, dx, dfirst, places, dout, dvalues)
+        return None, None, dx, dfirst, *dweights
+
+
+def block(
+    design: Design,
+    turns: tuple[Tensor | None, Tensor | None],
+    x: Tensor,
+    first: Tensor | None,
+    weights: Sequence[Tensor | None],
+) -> tuple[Tensor, Tensor | None]:
+    """The stream after the block, (batch, time, channels), and its values where they are wanted.
+
+    Args:
+        turns: cosines and sines as for `rms_rotate`, or None twice.
+        x: the stream before, float32; channels of a head and shifted ones come in multiples of
+            `LANES`.
+        first: the first block's values, of the shape of x, if any are mixed in.
+        weights: as `WEIGHTS` says; None is what the block has not.
+
+    Raises:
+        MemoryError: there is not enough of it.
+    """
+    result = _Block.apply(design, turns, x.contiguous(), first, *weights)  # pyright: ignore[reportUnknownMemberType]
+    return cast(tuple[Tensor, Tensor | None], result)
+
+
+def is_even(batch: int) -> bool:
+    """Whether the threads have about as many sequences each."""
+    threads = torch.get_num_threads()
+    return threads <= batch and -(-batch // threads) * threads <= TOGETHER * batch
+
+
+def _arguments(
+    design: Design,
+    turns: tuple[Tensor | None, Tensor | None],
+    x: Tensor,
+    first: Tensor | None,
+    weights: Sequence[Tensor | None],
+    keep: bool,
+) -> _Arguments:
+    addresses = (ctypes.c_void_p * WEIGHTS)(*map(_address, weights))
+    return _Arguments(
+        *x.shape, design.heads, design.shifted, design.activation, design.layer_norm,
+        design.head_norm, keep, torch.get_num_threads(), design.norm_eps, design.head_eps,
+        *map(_address, (x, first, *turns)), addresses,
+    )  # fmt: skip
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _run(name: str, arguments: _Arguments, *others: Tensor | ctypes.Array[Any] | None) -> None:
+    places = [_address(x) if isinstance(x, Tensor) else x for x in others]
+    if getattr(library(), name)(ctypes.byref(arguments), *places):
+        raise MemoryError(f"not enough memory for {name}")

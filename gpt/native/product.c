@@ -1,0 +1,98 @@
+/* Matrix products in float32, each the work of the thread that calls it.
+
+   The right matrix is first copied into panels of WIDE columns, of which DEPTH rows stay in the first
+   cache while some rows of the left one pass (Goto and van de Geijn, "Anatomy of High-Performance
+   Matrix Multiplication", 2008). A left matrix that is transposed in memory is copied as well. */
+
+#include <string.h>
+
+#include "kernels.h"
+#include "tile.h"
+#include "vectors.h"
+
+enum { DEPTH = 256, BATCH = 8 * TALL, GROUP = 4 * WIDE };
+
+i64 product_room(i64 n) { return DEPTH * (n + BATCH); }
+
+
+/* Panels of `depth` rows and WIDE columns of b, the last maybe narrower, one after the other */
+static void pack_right(float *out, const float *b, i64 row, i64 column, i64 n, i64 depth) {
+    if (column == 1)
+        for (i64 j = 0; j < n; j += GROUP) {
+            const i64 group = least(GROUP, n - j);
+            for (i64 k = 0; k < depth; k++)
+                for (i64 i = j; i < j + group; i += WIDE) {
+                    const i64 wide = least(WIDE, n - i);
+                    float *to = out + i * depth + k * wide;
+                    store(to, load(b + k * row + i));
+                    if (wide == WIDE)
+                        store(to + LANES, load(b + k * row + i + LANES));
+                }
+        }
+    else
+        for (i64 j = 0; j < n; j++) {
+            const i64 wide = least(WIDE, n - j / WIDE * WIDE);
+            for (i64 k = 0; k < depth; k++)
+                out[j / WIDE * WIDE * depth + k * wide + j % WIDE] = b[k * row + j * column];
+        }
+}
+
+/* Panels of TALL rows, column after column; the last may have fewer rows */
+static void pack_left(float *out, const float *a, i64 column, i64 m, i64 depth) {
+    for (i64 k = 0; k < depth; k++)
+        for (i64 i = 0; i < m; i += TALL) {
+            const float *from = a + k * column + i;
+            if (m - i >= TALL)
+                memcpy(out + i * depth + k * TALL, from, 4 * TALL);
+            else
+                for (i64 r = 0; r < m - i; r++)
+                    out[i * depth + k * (m - i) + r] = from[r];
+        }
+}
+
+static void rows_as_they_are(float *c, i64 c_row, const float *a, i64 a_row, const float *right, i64 m,
+                             i64 n, i64 depth, int add) {
+    i64 j = 0;
+    for (; j + WIDE <= n; j += WIDE)
+        stripe(2, c + j, c_row, a, a_row, 1, right + j * depth, WIDE, m, depth, add);
+    if (j < n)
+        stripe(1, c + j, c_row, a, a_row, 1, right + j * depth, LANES, m, depth, add);
+}
+
+static void rows_of_panels(float *c, i64 c_row, const float *left, const float *right, i64 m, i64 n,
+                           i64 depth, int add) {
+    for (i64 j = 0; j < n; j += WIDE)
+        for (i64 i = 0; i < m; i += TALL) {
+            const i64 tall = least(TALL, m - i);
+            float *to = c + i * c_row + j;
+            const float *from = left + i * depth, *panel = right + j * depth;
+            if (tall == TALL && n - j >= WIDE)
+                tile(TALL, 2, to, c_row, from, 1, TALL, panel, WIDE, depth, add);
+            else if (n - j >= WIDE)
+                stripe(2, to, c_row, from, 1, tall, panel, WIDE, tall, depth, add);
+            else
+                stripe(1, to, c_row, from, 1, tall, panel, LANES, tall, depth, add);
+        }
+}
+
+/* c (m, n) = or += a (m, k) times b (k, n). Rows and columns of a and b are so many floats apart, one
+   of both a single one. n is a multiple of LANES; `space` has product_room(n). */
+void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
+             i64 b_column, i64 m, i64 n, i64 k, int add, float *space) {
+    float *left = space, *right = space + DEPTH * BATCH;
+    for (i64 start = 0; start < k; start += DEPTH, add = 1) {
+        const i64 depth = least(DEPTH, k - start);
+        pack_right(right, b + start * b_row, b_row, b_column, n, depth);
+        for (i64 i = 0; i < m; i += BATCH) {
+            const i64 rows = least(BATCH, m - i);
+            const float *from = a + i * a_row + start * a_column;
+            float *to = c + i * c_row;
+            if (a_column == 1)
+                rows_as_they_are(to, c_row, from, a_row, right, rows, n, depth, add);
+            else {
+                pack_left(left, from, a_column, rows, depth);
+                rows_of_panels(to, c_row, left, right, rows, n, depth, add);
+            }
+        }
+    }
+}
