@@ -27,6 +27,8 @@ from gpt.world import World
 
 SKIPPED_STEPS = 20
 """So many steps in a row may float16's scaler pass over before the run has diverged."""
+CLIP_EPS = 1e-6
+"""What torch adds to the norm before it divides by it."""
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome of a run, not a fault of the program
@@ -67,6 +69,7 @@ class Learner:
         self.optimizer = Optimizer(self.model, config)
         # Only float16 needs its gradients scaled; otherwise this passes everything through.
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=world.dtype is torch.float16)
+        self._parameters = list(self.model.parameters())
         self._skipped = 0
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -136,12 +139,13 @@ class Learner:
         if not clip and not logged:
             return None
         self.scaler.unscale_(cast(torch.optim.Optimizer, self.optimizer))
-        if clip:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        else:
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-        return float(norm) if looked else None
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        known = float(norm) if looked else None
+        # Those that are short enough would only be multiplied by one.
+        if clip and not (known is not None and known + CLIP_EPS <= clip):
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, clip, norm)
+        return known
 
     def _trouble(self, loss: float, norm: float | None) -> str | None:
         """What is not a finite number before the update, so that it never gets into the model."""

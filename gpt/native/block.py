@@ -46,7 +46,7 @@ class Design:
 class _Arguments(ctypes.Structure):
     """`Block` in block.c."""
 
-    _fields_ = [  # noqa: RUF012 - as ctypes wants it
+    _fields_ = [
         *((name, ctypes.c_int64) for name in (
             "batch", "time", "channels", "heads", "shifted", "activation", "layer_norm",
             "head_norm", "keep", "threads",
@@ -114,8 +114,10 @@ def block(
     Raises:
         MemoryError: there is not enough of it.
     """
-    result = _Block.apply(design, turns, x.contiguous(), first, *weights)  # pyright: ignore[reportUnknownMemberType]
-    return cast(tuple[Tensor, Tensor | None], result)
+    return cast(
+        tuple[Tensor, Tensor | None],
+        _Block.apply(design, turns, x.contiguous(), first, *weights),  # pyright: ignore[reportUnknownMemberType]
+    )
 
 
 def is_even(batch: int) -> bool:
