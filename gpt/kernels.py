@@ -191,6 +191,21 @@ def prepare_heads(qk: Tensor, start: int, norm: bool, rotary: bool) -> Tensor:
     return rotate(qk, start) if rotary else qk
 
 
+def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
+    """Matrices (number, rows, columns), rows at most columns, over their norms and then through so
+    many steps of the iteration that takes x to (a + b x x' + c (x x')²) x."""
+    number, rows, columns = matrices.shape
+    busy = number >= torch.get_num_threads()
+    if busy and rows % native.LANES == 0 and is_native(matrices, columns):
+        return native.orthogonal(matrices, steps, coefficients)
+    a, b, c = coefficients
+    x = matrices / matrices.square().sum(dim=(1, 2), keepdim=True).sqrt().add(1e-7)
+    for _ in range(steps):
+        gram = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
 @lru_cache(maxsize=4)
 def angles(start: int, end: int, channels: int, device: torch.device) -> Tensor:
     """How far each pair of channels is turned at the places from `start` up to `end`.

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gpt import kernels
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
@@ -86,9 +88,4 @@ def orthogonal(matrices: Tensor) -> Tensor:
     (number, rows, columns), no more rows than columns. Five steps of a quintic Newton-Schulz
     iteration with Jordan's coefficients.
     """
-    a, b, c = COEFFICIENTS
-    x = matrices / matrices.square().sum(dim=(1, 2), keepdim=True).sqrt().add(1e-7)
-    for _ in range(ITERATIONS):
-        gram = torch.bmm(x, x.transpose(1, 2))
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    return kernels.orthogonal(matrices, ITERATIONS, COEFFICIENTS)

@@ -9,6 +9,7 @@
    before. The number of channels is a multiple of LANES. */
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels.h"
 #include "tile.h"
@@ -70,13 +71,28 @@ static float exponentials(float *scores, i64 width, float shift) {
     return total(sum);
 }
 
+/* out (time, channels) = x, its rows near each other */
+static void gather(float *out, const float *x, i64 row, i64 time, i64 channels) {
+    for (i64 t = 0; t < time; t++)
+        memcpy(out + t * (channels + WIDE), x + t * row, 4 * channels);
+}
+
 static i64 padded(i64 time) { return (time + WIDE - 1) / WIDE * WIDE; }
+
+/* Rows are so far apart that a panel of them does not fall on the same few places of the cache. */
+static i64 spread(i64 time) { return padded(time) + WIDE; }
+
+/* Floats that a head needs to work, in the backward pass */
+static i64 head_room(i64 time, i64 channels) {
+    return 2 * (channels + BLOCK) * spread(time) + time * (channels + WIDE);
+}
 
 static void forward(float *out, float *lse, const float *q, i64 q_row, const float *k, i64 k_row,
                     const float *v, i64 v_row, i64 out_row, i64 time, i64 channels, float *space) {
-    i64 room = padded(time);
-    float *keys = space, *scores = keys + channels * room;
+    i64 room = spread(time), values_row = channels + WIDE;
+    float *keys = space, *scores = keys + channels * room, *values = scores + BLOCK * room;
     transpose(keys, room, k, k_row, time, channels, 1.0f / sqrtf(channels));
+    gather(values, v, v_row, time, channels);
     for (i64 i = 0; i < time; i += BLOCK) {
         i64 rows = least(BLOCK, time - i), width = padded(i + rows);
         multiply(scores, room, q + i * q_row, q_row, 1, keys, room, rows, width, channels, 0);
@@ -88,7 +104,8 @@ static void forward(float *out, float *lse, const float *q, i64 q_row, const flo
                 store(row + j, share * load(row + j));
             lse[i + r] = most + logf(sum);
         }
-        multiply(out + i * out_row, out_row, scores, room, 1, v, v_row, rows, channels, i + rows, 0);
+        multiply(out + i * out_row, out_row, scores, room, 1, values, values_row, rows, channels, i + rows,
+                 0);
     }
 }
 
@@ -109,11 +126,12 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
                      const float *out, i64 out_row, const float *lse, const float *q, i64 q_row,
                      const float *k, i64 k_row, const float *v, i64 v_row, i64 time, i64 channels,
                      float *space) {
-    i64 room = padded(time);
+    i64 room = spread(time), near_row = channels + WIDE;
     float *keys = space, *values = keys + channels * room, *weights = values + channels * room;
-    float *grads = weights + BLOCK * room, scale = 1.0f / sqrtf(channels);
+    float *grads = weights + BLOCK * room, *near = grads + BLOCK * room, scale = 1.0f / sqrtf(channels);
     transpose(keys, room, k, k_row, time, channels, scale);
     transpose(values, room, v, v_row, time, channels, 1);
+    gather(near, k, k_row, time, channels);
     for (i64 i = 0; i < time; i += BLOCK) {
         i64 rows = least(BLOCK, time - i), seen = i + rows, width = padded(seen);
         const float *above = grad + i * out_row, *queries = q + i * q_row;
@@ -125,7 +143,7 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
             float mean = dot(above + r * out_row, out + (i + r) * out_row, channels);
             scores_gradient(grads + r * room, weights + r * room, width, mean, scale);
         }
-        multiply(dq + i * dqk_row, dqk_row, grads, room, 1, k, k_row, rows, channels, seen, 0);
+        multiply(dq + i * dqk_row, dqk_row, grads, room, 1, near, near_row, rows, channels, seen, 0);
         /* Earlier keys and values have had something from earlier rows; those of this block not. */
         multiply(dk, dqk_row, grads, 1, room, queries, q_row, i, channels, rows, 1);
         multiply(dk + i * dqk_row, dqk_row, grads + i, 1, room, queries, q_row, rows, channels, rows, 0);
@@ -141,7 +159,7 @@ int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const
     int failed = 0;
 #pragma omp parallel
     {
-        float *space = room_for((channels + BLOCK) * padded(time));
+        float *space = room_for(head_room(time, channels));
         if (!space)
             failed = 1;
 #pragma omp for
@@ -165,7 +183,7 @@ int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const flo
     int failed = 0;
 #pragma omp parallel
     {
-        float *space = room_for(2 * (channels + BLOCK) * padded(time));
+        float *space = room_for(head_room(time, channels));
         if (!space)
             failed = 1;
 #pragma omp for

@@ -139,6 +139,14 @@ def rms_rotate(
     return cast(Tensor, _RMSRotate.apply(_in_rows(x), cosines, sines, eps, norm))  # pyright: ignore[reportUnknownMemberType]
 
 
+def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
+    """Matrices (number, rows, columns), each made nearly orthogonal by a quintic Newton-Schulz
+    iteration; rows are at most columns, and both multiples of `LANES`."""
+    out = torch.empty(matrices.shape)
+    _run("orthogonalise_all", out, matrices.contiguous(), *matrices.shape, steps, *coefficients)
+    return out
+
+
 def _in_rows(x: Tensor) -> Tensor:
     """x (batch, time, groups, channels) such that all tokens are equally far apart in memory and
     each is whole; copied if it is not so."""

@@ -39,12 +39,13 @@ FUNCTIONS = {
     "layer_norm_backward": "pppppppppiii",
     "rms_rotate_forward": "pippippiiiifi",
     "rms_rotate_backward": "pipipipppiiiii",
+    "orthogonalise_all": "ppiiiifff",
     "block_kept": "p",
     "block_forward": "ppp",
     "block_backward": "pppppp",
 }
 """Every function and what it is called with: pointers, integers and floats."""
-RESULTS = {"attention": ctypes.c_int, "block": ctypes.c_int}
+RESULTS = {"attention": ctypes.c_int, "block": ctypes.c_int, "orthogonalise": ctypes.c_int}
 """What functions of these kinds return: 0, or 1 where memory was wanting."""
 
 
