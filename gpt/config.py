@@ -321,8 +321,8 @@ class Config(Recipe):
     kernels: Literal["auto", "native", "torch"] = setting(
         "auto",
         "system",
-        "What computes attention, norms and activations on a CPU. native: Nanodeck's own, which "
-        "a C compiler makes in a second the first time, on Linux; torch: PyTorch's own. auto takes "
+        "What computes the blocks and Muon's updates on a CPU. native: Nanodeck's own, which a "
+        "C compiler makes in a second the first time, on Linux; torch: PyTorch's own. auto takes "
         "native where it can. The numbers differ in the seventh digit.",
     )
     threads: int = setting(

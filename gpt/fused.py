@@ -14,6 +14,10 @@ from gpt.native.functions import LANES
 if TYPE_CHECKING:
     from gpt.model import Block
 
+WIDEST = 512
+"""Up to so many channels the kernel is quicker than torch; beyond it is as quick, and needs room
+for each thread's gradients."""
+
 
 def serves(block: Block, x: Tensor) -> bool:
     """Whether the kernel can compute this block of x, (batch, time, channels), and is quicker."""
@@ -21,6 +25,7 @@ def serves(block: Block, x: Tensor) -> bool:
     dropped = block.training and (block.mlp.dropout.p or attn.dropout)
     return (
         kernels.is_native(x, x.size(-1) // attn.n_head)
+        and x.size(-1) <= WIDEST
         and block.shifted % LANES == 0
         and attn.vte is None
         and not dropped

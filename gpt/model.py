@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from gpt import fused, kernels
 from gpt.config import Config
+from gpt.kvcache import Past
 
 INIT_STD = 0.02
 ACTIVATIONS = {
@@ -24,28 +24,6 @@ ACTIVATIONS = {
     "relu2": kernels.squared_relu,
     "silu": F.silu,
 }
-
-
-@dataclass(slots=True)
-class Past:
-    """What one block keeps of the tokens seen so far, when generating.
-
-    `keys` and `values` are (batch, n_head, block_size, channels / n_head), their first `length`
-    places used; `shifted` are the last token's inputs to attention and MLP, (batch, channels).
-    """
-
-    keys: Tensor
-    values: Tensor
-    length: int = 0
-    shifted: tuple[Tensor, Tensor] | None = None
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of new tokens; all of them so far, (batch, n_head, length, …)."""
-        end = self.length + keys.size(2)
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
 
 
 class LayerNorm(nn.Module):
@@ -105,16 +83,8 @@ class Attention(nn.Module):
         if past is None:
             y = kernels.attention(qk, heads, self.dropout if self.training else 0.0)
         else:
-            y = _attend_to_past(qk, heads, past)
+            y = past.attend(qk, heads)
         return self.resid_dropout(self.c_proj(y.reshape(batch, time, channels))), v
-
-
-def _attend_to_past(qk: Tensor, v: Tensor, past: Past) -> Tensor:
-    """As `kernels.attention`, to all tokens so far."""
-    q, k = qk.transpose(1, 2).chunk(2, dim=1)
-    keys, values = past.append(k, v.transpose(1, 2))
-    causal = q.size(2) == keys.size(2)
-    return F.scaled_dot_product_attention(q, keys, values, is_causal=causal).transpose(1, 2)
 
 
 class MLP(nn.Module):

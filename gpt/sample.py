@@ -17,7 +17,8 @@ from gpt.config import Config
 from gpt.control import Control
 from gpt.estimate import EARLY_SAMPLES
 from gpt.events import Sample
-from gpt.model import GPT, Past
+from gpt.kvcache import Past
+from gpt.model import GPT
 from gpt.runs import Run
 from gpt.tokenizer import Tokenizer
 from gpt.world import World

@@ -6,29 +6,8 @@
 
 #include <string.h>
 
-#include "kernels.h"
+#include "block.h"
 #include "vectors.h"
-
-enum { CHUNK = 512 }; /* rows, about, that go through a block together, so that they stay in the cache */
-
-enum {
-    NORM_1, NORM_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS,
-    NORM_2, NORM_2_BIAS, UP, UP_BIAS, DOWN, DOWN_BIAS, SHARE, WEIGHTS
-};
-
-/* What the forward pass leaves for the backward one */
-enum {
-    MEAN_1, SCALE_1, TO_ATTENTION, PROJECTED, HEAD_SCALES, VALUES, LSE, ATTENDED,
-    MIDDLE, MEAN_2, SCALE_2, TO_MLP, HIDDEN, ACTIVE, KEPT
-};
-
-typedef struct {
-    i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, threads;
-    float norm_eps, head_eps;
-    const float *x, *first, *cosines, *sines;
-    const float *weights[WEIGHTS]; /* null are what the block has not */
-    float *kept;
-} Block;
 
 static activation_forward *const ACTIVATE[] = {
     gelu_forward, relu_forward, squared_relu_forward, silu_forward,
@@ -36,48 +15,6 @@ static activation_forward *const ACTIVATE[] = {
 static activation_both *const ACTIVATE_WITH_SLOPE[] = {
     gelu_both, relu_both, squared_relu_both, silu_both,
 };
-
-/* Sequences that one thread takes through the block together */
-static i64 together(const Block *b) { return b->time < CHUNK ? CHUNK / b->time : 1; }
-
-/* Rows for which there is room in `kept`: all, or only those that are being worked on */
-static i64 kept_rows(const Block *b) {
-    return b->time * (b->keep ? b->batch : b->threads * least(b->batch, together(b)));
-}
-
-static i64 kept_width(const Block *b, int what) {
-    const i64 c = b->channels, widths[KEPT] = {
-        [MEAN_1] = 1, [SCALE_1] = 1, [TO_ATTENTION] = c, [PROJECTED] = 3 * c,
-        [HEAD_SCALES] = 2 * b->heads, [VALUES] = b->first ? c : 0, [LSE] = b->heads,
-        [ATTENDED] = c, [MIDDLE] = c, [MEAN_2] = 1, [SCALE_2] = 1, [TO_MLP] = c,
-        [HIDDEN] = 4 * c, [ACTIVE] = 4 * c,
-    };
-    return widths[what];
-}
-
-/* Floats of all that is kept */
-i64 block_kept(const Block *b) {
-    i64 width = 0;
-    for (int what = 0; what < KEPT; what++)
-        width += kept_width(b, what);
-    return width * kept_rows(b);
-}
-
-/* Where in `kept` each thing is, from this row on */
-static void find_kept(const Block *b, i64 row, float *at[KEPT]) {
-    float *start = b->kept;
-    for (int what = 0; what < KEPT; what++) {
-        at[what] = start + row * kept_width(b, what);
-        start += kept_rows(b) * kept_width(b, what);
-    }
-}
-
-static i64 weight_size(const Block *b, int which) {
-    const i64 c = b->channels, sizes[WEIGHTS] = {
-        c, c, 3 * c * c, 3 * c, c * c, c, c, c, 4 * c * c, 4 * c, 4 * c * c, c, 1,
-    };
-    return b->weights[which] ? sizes[which] : 0;
-}
 
 /* y (rows, to) = or += x (rows, from) times the transposed weight (to, from), and its bias */
 static void linear(const Block *b, int weight, float *y, const float *x, i64 rows, i64 from, i64 to,
@@ -243,6 +180,14 @@ static int sequences_backward(const Block *b, float *dx, float *dfirst,
     return 0;
 }
 
+/* Floats of all that the forward pass keeps */
+i64 block_kept(const Block *b) {
+    i64 width = 0;
+    for (int what = 0; what < KEPT; what++)
+        width += kept_width(b, what);
+    return width * kept_rows(b);
+}
+
 /* out (batch, time, channels), and where it is not null values, of the same shape. 0, or 1 without
    memory. */
 int block_forward(const Block *b, float *out, float *values) {
@@ -260,12 +205,6 @@ int block_forward(const Block *b, float *out, float *values) {
         free(space);
     }
     return failed;
-}
-
-/* The gradients of all weights that a part of the batch adds, one after the other */
-static void find_grads(const Block *b, float *place, float *grads[WEIGHTS]) {
-    for (int w = 0; w < WEIGHTS; place += weight_size(b, w++))
-        grads[w] = b->weights[w] ? place : 0;
 }
 
 /* What the parts after the first add to the gradients */
