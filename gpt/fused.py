@@ -22,13 +22,11 @@ for each thread's gradients."""
 def serves(block: Block, x: Tensor) -> bool:
     """Whether the kernel can compute this block of x, (batch, time, channels), and is quicker."""
     attn = block.attn
-    dropped = block.training and (block.mlp.dropout.p or attn.dropout)
     return (
         kernels.is_native(x, x.size(-1) // attn.n_head)
         and x.size(-1) <= WIDEST
         and block.shifted % LANES == 0
         and attn.vte is None
-        and not dropped
         and not torch.is_autocast_enabled("cpu")
         and native.is_even(x.size(0))
     )
@@ -49,7 +47,23 @@ def run(block: Block, x: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor |
         head_eps=kernels.EPS,
     )
     turns = kernels.turns(0, x.size(1), x.size(2) // attn.n_head) if attn.rotary else (None, None)
+    fixed = native.Fixed(*turns, *(_masks(block, x) if block.training else ()))
     modules = (block.ln_1, attn.c_attn, attn.c_proj, block.ln_2, mlp.c_fc, mlp.c_proj)
     weights = [getattr(module, name, None) for module in modules for name in ("weight", "bias")]
     share = attn.first_share if mixes else None
-    return native.block(design, turns, x, first if mixes else None, [*weights, share])
+    return native.block(design, fixed, x, first if mixes else None, [*weights, share])
+
+
+def _masks(block: Block, x: Tensor) -> list[Tensor | None]:
+    """What dropout leaves, drawn as torch draws it and in the order of the parts."""
+    batch, time, _ = x.shape
+    weights = batch, block.attn.n_head, time, time
+    shares = (
+        (weights, block.attn.dropout),
+        (x.shape, block.attn.resid_dropout.p),
+        (x.shape, block.mlp.dropout.p),
+    )
+    return [
+        torch.empty(shape).bernoulli_(1 - share).div_(1 - share) if share else None
+        for shape, share in shares
+    ]

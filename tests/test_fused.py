@@ -156,6 +156,35 @@ def test_an_evaluation_has_the_loss_of_training(
     assert torch.equal(evaluated, loss)
 
 
+@pytest.mark.parametrize("changes", [{}, {"drop_attention": False, "bias": True}, RECIPE], ids=str)
+def test_dropout_draws_what_torch_draws(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    model, found = model_of(dropout=0.3, block_size=60, **changes), list[list[Tensor]]()
+
+    # when
+    for serves in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            blocks = taken(patch)
+            if not serves:
+                patch.setattr(fused, "serves", lambda *_: False)
+            torch.manual_seed(7)
+            found.append([*learned(model, 22, 60), torch.rand(1)])
+            assert len(blocks) == 3 * serves
+
+    # then
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5 * (1 + theirs.abs().max()))
+
+
+def test_an_evaluation_drops_nothing() -> None:
+    plain, dropping = model_of().eval(), model_of(dropout=0.3).eval()
+    dropping.load_state_dict(plain.state_dict())
+    x, y = tokens(4, 24, 2), tokens(4, 24, 3)
+    assert torch.equal(dropping(x, y)[1], plain(x, y)[1])
+
+
 def test_what_is_not_a_number_stays_so_in_its_own_sequence() -> None:
     model = model_of(**RECIPE)
     x = torch.randn(4, 24, 32)
@@ -180,7 +209,6 @@ def test_gradients_add_up_over_two_backward_passes() -> None:
 @pytest.mark.parametrize(
     ("batch", "changes"),
     [
-        (4, {"dropout": 0.1}),
         (4, {"value_embedding": True}),
         (4, {"n_head": 8}),
         (4, {"token_shift": 0.1}),
@@ -202,12 +230,6 @@ def test_what_it_does_not_fit_is_left_to_the_parts(
 
     # then
     model_of()(tokens(4, 24, 2), tokens(4, 24, 3))
-    assert len(blocks) == 3
-
-
-def test_dropout_matters_in_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, blocks = model_of(dropout=0.1), taken(monkeypatch)
-    model.eval()(tokens(4, 24, 2), tokens(4, 24, 3))
     assert len(blocks) == 3
 
 
@@ -242,4 +264,4 @@ def test_orthogonal_matrices(number: int, rows: int, times: float, spread: float
         expected = kernels.orthogonal(matrices.double(), ITERATIONS, COEFFICIENTS)
 
     # then
-    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-3, atol=1e-3)

@@ -77,6 +77,12 @@ static void gather(float *out, const float *x, i64 row, i64 time, i64 channels) 
         memcpy(out + t * (channels + WIDE), x + t * row, 4 * channels);
 }
 
+/* x becomes zero, or larger, as the mask says; null leaves it */
+static void drop(float *x, const float *mask, i64 count) {
+    for (i64 j = 0; mask && j < count; j++)
+        x[j] *= mask[j];
+}
+
 static i64 padded(i64 time) { return (time + WIDE - 1) / WIDE * WIDE; }
 
 /* Rows are so far apart that a panel of them does not fall on the same few places of the cache. */
@@ -88,7 +94,8 @@ static i64 head_room(i64 time, i64 channels) {
 }
 
 static void forward(float *out, float *lse, const float *q, i64 q_row, const float *k, i64 k_row,
-                    const float *v, i64 v_row, i64 out_row, i64 time, i64 channels, float *space) {
+                    const float *v, i64 v_row, i64 out_row, const float *mask, i64 time, i64 channels,
+                    float *space) {
     i64 room = spread(time), values_row = channels + WIDE;
     float *keys = space, *scores = keys + channels * room, *values = scores + BLOCK * room;
     transpose(keys, room, k, k_row, time, channels, 1.0f / sqrtf(channels));
@@ -102,6 +109,7 @@ static void forward(float *out, float *lse, const float *q, i64 q_row, const flo
             float most = largest(row, width), sum = exponentials(row, width, most), share = 1 / sum;
             for (i64 j = 0; j < width; j += LANES)
                 store(row + j, share * load(row + j));
+            drop(row, mask ? mask + (i + r) * time : 0, i + r + 1);
             lse[i + r] = most + logf(sum);
         }
         multiply(out + i * out_row, out_row, scores, room, 1, values, values_row, rows, channels, i + rows,
@@ -124,8 +132,8 @@ static float dot(const float *a, const float *b, i64 channels) {
 
 static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, const float *grad,
                      const float *out, i64 out_row, const float *lse, const float *q, i64 q_row,
-                     const float *k, i64 k_row, const float *v, i64 v_row, i64 time, i64 channels,
-                     float *space) {
+                     const float *k, i64 k_row, const float *v, i64 v_row, const float *mask, i64 time,
+                     i64 channels, float *space) {
     i64 room = spread(time), near_row = channels + WIDE;
     float *keys = space, *values = keys + channels * room, *weights = values + channels * room;
     float *grads = weights + BLOCK * room, *near = grads + BLOCK * room, scale = 1.0f / sqrtf(channels);
@@ -138,10 +146,13 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
         multiply(weights, room, queries, q_row, 1, keys, room, rows, width, channels, 0);
         multiply(grads, room, above, out_row, 1, values, room, rows, width, channels, 0);
         for (i64 r = 0; r < rows; r++) {
+            const float *row_mask = mask ? mask + (i + r) * time : 0;
             hide(weights + r * room, i + r + 1, width);
             exponentials(weights + r * room, width, lse[i + r]);
             float mean = dot(above + r * out_row, out + (i + r) * out_row, channels);
+            drop(grads + r * room, row_mask, i + r + 1);
             scores_gradient(grads + r * room, weights + r * room, width, mean, scale);
+            drop(weights + r * room, row_mask, i + r + 1);
         }
         multiply(dq + i * dqk_row, dqk_row, grads, room, 1, near, near_row, rows, channels, seen, 0);
         /* Earlier keys and values have had something from earlier rows; those of this block not. */
@@ -153,9 +164,10 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
 }
 
 /* out (batch, time, heads, channels) and lse (batch, heads, time) from qk (batch, time, 2 heads,
-   channels), queries before keys, and v (batch, time, heads, channels). 0, or 1 without memory. */
+   channels), queries before keys, and v (batch, time, heads, channels). The weights are multiplied
+   by the mask (batch, heads, time, time), which may be null. 0, or 1 without memory. */
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,
-                      i64 batch, i64 time, i64 heads, i64 channels) {
+                      const float *mask, i64 batch, i64 time, i64 heads, i64 channels) {
     int failed = 0;
 #pragma omp parallel
     {
@@ -168,8 +180,8 @@ int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const
             const float *q = qk + b * time * qk_row + h * channels;
             if (space)
                 forward(out + b * time * wide + h * channels, lse + task * time, q, qk_row, q + wide,
-                        qk_row, v + b * time * v_row + h * channels, v_row, wide, time, channels,
-                        space);
+                        qk_row, v + b * time * v_row + h * channels, v_row, wide,
+                        mask ? mask + task * time * time : 0, time, channels, space);
         }
         free(space);
     }
@@ -179,7 +191,8 @@ int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const
 /* The gradients dqk and dv from that of out, which is contiguous. 0, or 1 without memory. */
 int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const float *grad,
                        const float *out, const float *lse, const float *qk, i64 qk_row,
-                       const float *v, i64 v_row, i64 batch, i64 time, i64 heads, i64 channels) {
+                       const float *v, i64 v_row, const float *mask, i64 batch, i64 time, i64 heads,
+                       i64 channels) {
     int failed = 0;
 #pragma omp parallel
     {
@@ -195,7 +208,8 @@ int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const flo
             if (space)
                 backward(dq, dq + wide, dqk_row, dv + b * time * dv_row + h * channels, dv_row,
                          grad + at, out + at, wide, lse + task * time, q, qk_row, q + wide, qk_row,
-                         v + b * time * v_row + h * channels, v_row, time, channels, space);
+                         v + b * time * v_row + h * channels, v_row,
+                         mask ? mask + task * time * time : 0, time, channels, space);
         }
         free(space);
     }

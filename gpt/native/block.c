@@ -41,6 +41,29 @@ static void linear_backward(const Block *b, int weight, float *const grads[WEIGH
     product(dx, from, dy, to, 1, b->weights[weight], from, 1, rows, from, to, 0, space);
 }
 
+/* y = mask times x, and through added where it is not null */
+static void masked(float *y, const float *x, const float *mask, const float *through, i64 count) {
+    for (i64 i = 0; i < count; i += LANES) {
+        vec kept = load(mask + i) * load(x + i);
+        if (through)
+            kept += load(through + i);
+        store(y + i, kept);
+    }
+}
+
+/* y = through + what `linear` makes of x, or what dropout leaves of it; `space` has room for y more. */
+static void add_linear(const Block *b, int weight, float *y, const float *through, const float *x,
+                       const float *mask, i64 rows, i64 from, float *space) {
+    const i64 c = b->channels;
+    if (mask) {
+        linear(b, weight, space, x, rows, from, c, 0, space + rows * c);
+        masked(y, space, mask, through, rows * c);
+    } else {
+        memcpy(y, through, 4 * rows * c);
+        linear(b, weight, y, x, rows, from, c, 1, space);
+    }
+}
+
 /* Each token's first channels become those of the token before, the first token's zero. */
 static void shift(const Block *b, float *x, i64 sequences) {
     for (i64 s = 0; s < sequences && b->shifted; s++, x += b->time * b->channels) {
@@ -110,12 +133,18 @@ static void mix_backward(const Block *b, float *dprojected, float *dfirst, float
     }
 }
 
+static const float *from_row(const float *x, i64 from) { return x ? x + from : 0; }
+
+static const float *attention_mask(const Block *b, i64 start) {
+    return from_row(b->attention_mask, start * b->heads * b->time * b->time);
+}
+
 /* out (batch, time, channels) = the stream after the block, for the sequences from `start` on, whose
    rows are kept from `place` on; the block's own values as well, where they are wanted. */
 static int sequences_forward(const Block *b, float *out, float *values, i64 start, i64 sequences,
                              i64 place, float *space) {
     const i64 c = b->channels, rows = sequences * b->time, from = start * b->time * c;
-    const float *x = b->x + from, *first = b->first ? b->first + from : 0;
+    const float *x = b->x + from, *first = from_row(b->first, from);
     float *kept[KEPT];
     find_kept(b, place, kept);
     norm(b, NORM_1, kept[TO_ATTENTION], kept[MEAN_1], kept[SCALE_1], x, sequences);
@@ -130,19 +159,26 @@ static int sequences_forward(const Block *b, float *out, float *values, i64 star
         mix(b, kept[VALUES], kept[PROJECTED], first, rows);
     if (attention_forward(kept[ATTENDED], kept[LSE], kept[PROJECTED], 3 * c,
                           first ? kept[VALUES] : kept[PROJECTED] + 2 * c, first ? c : 3 * c,
-                          sequences, b->time, b->heads, c / b->heads))
+                          attention_mask(b, start), sequences, b->time, b->heads, c / b->heads))
         return 1;
-    memcpy(kept[MIDDLE], x, 4 * rows * c);
-    linear(b, PROJ, kept[MIDDLE], kept[ATTENDED], rows, c, c, 1, space);
+    add_linear(b, PROJ, kept[MIDDLE], x, kept[ATTENDED], from_row(b->attended_mask, from), rows, c, space);
     norm(b, NORM_2, kept[TO_MLP], kept[MEAN_2], kept[SCALE_2], kept[MIDDLE], sequences);
     linear(b, UP, kept[HIDDEN], kept[TO_MLP], rows, c, 4 * c, 0, space);
     if (b->keep)
         ACTIVATE_WITH_SLOPE[b->activation](kept[ACTIVE], kept[HIDDEN], kept[HIDDEN], 4 * rows * c);
     else
         ACTIVATE[b->activation](kept[ACTIVE], kept[HIDDEN], 4 * rows * c);
-    memcpy(out + from, kept[MIDDLE], 4 * rows * c);
-    linear(b, DOWN, out + from, kept[ACTIVE], rows, 4 * c, c, 1, space);
+    add_linear(b, DOWN, out + from, kept[MIDDLE], kept[ACTIVE], from_row(b->mlp_mask, from), rows, 4 * c,
+               space);
     return 0;
+}
+
+/* The gradient of what dropout was applied to, in `left`; dy itself without a mask */
+static const float *undropped(float *left, const float *dy, const float *mask, i64 count) {
+    if (!mask)
+        return dy;
+    masked(left, dy, mask, 0, count);
+    return left;
 }
 
 /* The gradients of `sequences_forward`; those of the weights are set or, with `add`, added to. */
@@ -150,20 +186,25 @@ static int sequences_backward(const Block *b, float *dx, float *dfirst,
                               float *const grads[WEIGHTS], const float *dout, const float *dvalues,
                               i64 start, i64 sequences, int add, float *space) {
     const i64 c = b->channels, rows = sequences * b->time, from = start * b->time * c;
-    const float *x = b->x + from, *first = b->first ? b->first + from : 0;
-    float *kept[KEPT], *wide = space, *narrow = wide + 4 * rows * c, *rest = narrow + rows * c;
+    const float *x = b->x + from, *first = from_row(b->first, from);
+    float *kept[KEPT], *wide = space, *narrow = wide + 4 * rows * c, *left = narrow + rows * c;
+    float *rest = left + rows * c;
+    const float *above;
     find_kept(b, start * b->time, kept);
     dx += from, dout += from;
-    linear_backward(b, DOWN, grads, wide, dout, kept[ACTIVE], rows, 4 * c, c, add, rest);
+    above = undropped(left, dout, from_row(b->mlp_mask, from), rows * c);
+    linear_backward(b, DOWN, grads, wide, above, kept[ACTIVE], rows, 4 * c, c, add, rest);
     for (i64 i = 0; i < 4 * rows * c; i += LANES)
         store(wide + i, load(wide + i) * load(kept[HIDDEN] + i));
     linear_backward(b, UP, grads, narrow, wide, kept[TO_MLP], rows, c, 4 * c, add, rest);
     norm_backward(b, NORM_2, grads, dx, narrow, dout, kept[MIDDLE], kept[MEAN_2], kept[SCALE_2],
                   sequences, add, rest);
-    linear_backward(b, PROJ, grads, narrow, dx, kept[ATTENDED], rows, c, c, add, rest);
+    above = undropped(left, dx, from_row(b->attended_mask, from), rows * c);
+    linear_backward(b, PROJ, grads, narrow, above, kept[ATTENDED], rows, c, c, add, rest);
     if (attention_backward(wide, 3 * c, wide + 2 * c, 3 * c, narrow, kept[ATTENDED], kept[LSE],
                            kept[PROJECTED], 3 * c, first ? kept[VALUES] : kept[PROJECTED] + 2 * c,
-                           first ? c : 3 * c, sequences, b->time, b->heads, c / b->heads))
+                           first ? c : 3 * c, attention_mask(b, start), sequences, b->time, b->heads,
+                           c / b->heads))
         return 1;
     if (first)
         mix_backward(b, wide, dfirst + from, grads[SHARE], kept[PROJECTED], first, rows, add);
@@ -192,11 +233,11 @@ i64 block_kept(const Block *b) {
    memory. */
 int block_forward(const Block *b, float *out, float *values) {
     int failed = 0;
-    const i64 step = together(b);
+    const i64 step = together(b), rows = least(step, b->batch) * b->time;
 #pragma omp parallel for schedule(static, 1) num_threads(b->threads)
     for (i64 part = 0; part < b->threads; part++) {
         const i64 end = b->batch * (part + 1) / b->threads;
-        float *space = room_for(product_room(4 * b->channels));
+        float *space = room_for(product_room(4 * b->channels) + rows * b->channels);
         for (i64 s = b->batch * part / b->threads; s < end; s += step) {
             const i64 place = (b->keep ? s : part * least(b->batch, step)) * b->time;
             if (!space || sequences_forward(b, out, values, s, least(step, end - s), place, space))
@@ -230,7 +271,7 @@ int block_backward(const Block *b, float *dx, float *dfirst, float *const *grads
     for (int w = 0; w < WEIGHTS; w++)
         all_weights += weight_size(b, w);
     const i64 step = together(b), rows = least(step, b->batch) * b->time;
-    const i64 room = 5 * rows * b->channels + product_room(4 * b->channels);
+    const i64 room = 6 * rows * b->channels + product_room(4 * b->channels);
     float *others = room_for((b->threads - 1) * all_weights + b->threads * room);
     if (!others)
         return 1;

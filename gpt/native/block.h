@@ -22,6 +22,7 @@ typedef struct {
     i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, threads;
     float norm_eps, head_eps;
     const float *x, *first, *cosines, *sines;
+    const float *attention_mask, *attended_mask, *mlp_mask; /* dropout, or null */
     const float *weights[WEIGHTS]; /* null are what the block has not */
     float *kept;
 } Block;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -43,6 +43,22 @@ class Design:
     head_eps: float
 
 
+class Fixed(NamedTuple):
+    """What goes into a block and has no gradient; None where there is none.
+
+    Attributes:
+        cosines, sines: as for `rms_rotate`.
+        attention_mask: what dropout multiplies attention's weights with, (batch, heads, time, time).
+        attended_mask, mlp_mask: the same for what attention and MLP add to the stream, of its shape.
+    """
+
+    cosines: Tensor | None = None
+    sines: Tensor | None = None
+    attention_mask: Tensor | None = None
+    attended_mask: Tensor | None = None
+    mlp_mask: Tensor | None = None
+
+
 class _Arguments(ctypes.Structure):
     """`Block` in block.c."""
 
@@ -53,7 +69,9 @@ class _Arguments(ctypes.Structure):
         )),
         ("norm_eps", ctypes.c_float),
         ("head_eps", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("x", "first", "cosines", "sines")),
+        *((name, ctypes.c_void_p) for name in (
+            "x", "first", "cosines", "sines", "attention_mask", "attended_mask", "mlp_mask",
+        )),
         ("weights", ctypes.c_void_p * WEIGHTS),
         ("kept", ctypes.c_void_p),
     ]  # fmt: skip
@@ -64,19 +82,19 @@ class _Block(torch.autograd.Function):
     def forward(
         ctx: Any,
         design: Design,
-        turns: tuple[Tensor | None, Tensor | None],
+        fixed: Fixed,
         x: Tensor,
         first: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         keep = any(ctx.needs_input_grad)
-        arguments = _arguments(design, turns, x, first, weights, keep)
+        arguments = _arguments(design, fixed, x, first, weights, keep)
         kept = torch.empty(library().block_kept(ctypes.byref(arguments)))
         arguments.kept = kept.data_ptr()
         out = torch.empty_like(x)
         values = torch.empty_like(x) if design.gives_values else None
         _run("block_forward", arguments, out, values)
-        ctx.design, ctx.turns = design, turns
+        ctx.design, ctx.fixed = design, fixed
         ctx.save_for_backward(kept, x, first, *weights)
         ctx.set_materialize_grads(False)
         return out, values
@@ -85,7 +103,7 @@ class _Block(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         kept, x, first, *weights = ctx.saved_tensors
         dout, dvalues = (None if grad is None else grad.contiguous() for grad in grads)
-        arguments = _arguments(ctx.design, ctx.turns, x, first, weights, keep=True)
+        arguments = _arguments(ctx.design, ctx.fixed, x, first, weights, keep=True)
         arguments.kept = kept.data_ptr()
         dx, dfirst = torch.empty_like(x), None if first is None else torch.empty_like(first)
         dweights = [None if weight is None else torch.empty_like(weight) for weight in weights]
@@ -97,7 +115,7 @@ class _Block(torch.autograd.Function):
 
 def block(
     design: Design,
-    turns: tuple[Tensor | None, Tensor | None],
+    fixed: Fixed,
     x: Tensor,
     first: Tensor | None,
     weights: Sequence[Tensor | None],
@@ -105,7 +123,7 @@ def block(
     """The stream after the block, (batch, time, channels), and its values where they are wanted.
 
     Args:
-        turns: cosines and sines as for `rms_rotate`, or None twice.
+        fixed: what else goes in.
         x: the stream before, float32; channels of a head and shifted ones come in multiples of
             `LANES`.
         first: the first block's values, of the shape of x, if any are mixed in.
@@ -116,7 +134,7 @@ def block(
     """
     return cast(
         tuple[Tensor, Tensor | None],
-        _Block.apply(design, turns, x.contiguous(), first, *weights),  # pyright: ignore[reportUnknownMemberType]
+        _Block.apply(design, fixed, x.contiguous(), first, *weights),  # pyright: ignore[reportUnknownMemberType]
     )
 
 
@@ -128,7 +146,7 @@ def is_even(batch: int) -> bool:
 
 def _arguments(
     design: Design,
-    turns: tuple[Tensor | None, Tensor | None],
+    fixed: Fixed,
     x: Tensor,
     first: Tensor | None,
     weights: Sequence[Tensor | None],
@@ -138,7 +156,7 @@ def _arguments(
     return _Arguments(
         *x.shape, design.heads, design.shifted, design.activation, design.layer_norm,
         design.head_norm, keep, torch.get_num_threads(), design.norm_eps, design.head_eps,
-        *map(_address, (x, first, *turns)), addresses,
+        *map(_address, (x, first, *fixed)), addresses,
     )  # fmt: skip
 
 

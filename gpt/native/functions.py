@@ -23,7 +23,7 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, qk: Tensor, v: Tensor) -> Tensor:
         out = torch.empty(v.shape)
         lse = torch.empty(v.size(0), v.size(2), v.size(1))
-        _run("attention_forward", out, lse, *_seen(qk), *_seen(v), *v.shape)
+        _run("attention_forward", out, lse, *_seen(qk), *_seen(v), None, *v.shape)
         ctx.save_for_backward(qk, v, out, lse)
         return out
 
@@ -32,7 +32,7 @@ class _Attention(torch.autograd.Function):
         qk, v, out, lse = ctx.saved_tensors
         dqk, dv, above = torch.empty(qk.shape), torch.empty(v.shape), grads[0].contiguous()
         results = *_seen(dqk), *_seen(dv)
-        _run("attention_backward", *results, above, out, lse, *_seen(qk), *_seen(v), *v.shape)
+        _run("attention_backward", *results, above, out, lse, *_seen(qk), *_seen(v), None, *v.shape)
         return dqk, dv
 
 

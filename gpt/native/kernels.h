@@ -19,10 +19,11 @@ void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const
 i64 product_room(i64 n);
 
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,
-                      i64 batch, i64 time, i64 heads, i64 channels);
+                      const float *mask, i64 batch, i64 time, i64 heads, i64 channels);
 int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const float *grad,
                        const float *out, const float *lse, const float *qk, i64 qk_row,
-                       const float *v, i64 v_row, i64 batch, i64 time, i64 heads, i64 channels);
+                       const float *v, i64 v_row, const float *mask, i64 batch, i64 time, i64 heads,
+                       i64 channels);
 
 typedef void activation_forward(float *y, const float *x, i64 count);
 typedef void activation_both(float *y, float *slope, const float *x, i64 count);

@@ -31,8 +31,8 @@ PART = "part-"
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
 ACTIVATIONS = ("gelu", "relu", "squared_relu", "silu")
 FUNCTIONS = {
-    "attention_forward": "pppipiiiii",
-    "attention_backward": "pipippppipiiiii",
+    "attention_forward": "pppipipiiii",
+    "attention_backward": "pipippppipipiiii",
     **dict.fromkeys((f"{name}_forward" for name in ACTIVATIONS), "ppi"),
     **dict.fromkeys((f"{name}_backward" for name in ACTIVATIONS), "pppi"),
     "layer_norm_forward": "ppppppiif",
