@@ -48,8 +48,10 @@ class Fixed(NamedTuple):
 
     Attributes:
         cosines, sines: as for `rms_rotate`.
-        attention_mask: what dropout multiplies attention's weights with, (batch, heads, time, time).
-        attended_mask, mlp_mask: the same for what attention and MLP add to the stream, of its shape.
+        attention_mask: what dropout multiplies attention's weights with, (batch, heads, time,
+            time).
+        attended_mask, mlp_mask: the same for what attention and MLP add to the stream, of its
+            shape.
     """
 
     cosines: Tensor | None = None
