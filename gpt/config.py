@@ -322,7 +322,7 @@ class Config(Recipe):
         "auto",
         "system",
         "What computes the blocks and Muon's updates on a CPU. native: Nanodeck's own, which a "
-        "C compiler makes in a second the first time, on Linux; torch: PyTorch's own. auto takes "
+        "C compiler makes in seconds the first time, on Linux; torch: PyTorch's own. auto takes "
         "native where it can. The numbers differ in the seventh digit.",
     )
     threads: int = setting(

@@ -174,6 +174,7 @@ async def test_all_is_shown_after_a_change_of_size(monkeypatch: pytest.MonkeyPat
 # --- the real thing
 
 
+@pytest.mark.slow
 async def test_b_on_the_form_measures_what_the_form_says(
     monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
 ) -> None:

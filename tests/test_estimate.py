@@ -176,6 +176,7 @@ def test_a_short_step_is_measured_whole() -> None:
     assert measure.Part.of(config, 65, 15e9) == measure.Part(config, 1.0)
 
 
+@pytest.mark.slow
 def test_the_program_measures_refuses_in_words_and_goes_on() -> None:
     tiny = dict(presets.find("tiny").values) | {"threads": 1, "max_new_tokens": 40}
     huge = {"n_layer": 1024, "n_embd": 12288}

@@ -145,7 +145,18 @@ def test_an_evaluation_has_the_loss_of_training(
 ) -> None:
     # given
     model, blocks = model_of(block_size=100, **changes), taken(monkeypatch)
+    kept: list[int] = []
+    empty = torch.empty
+
+    def counted(*size: Any, **options: Any) -> Tensor:
+        found = empty(*size, **options)
+        kept.append(found.numel())
+        return found
+
+    monkeypatch.setattr(torch, "empty", counted)
     loss, *_ = learned(model, 16, 100)
+    in_training = max(kept)
+    kept.clear()
 
     # when
     with torch.no_grad():
@@ -154,6 +165,7 @@ def test_an_evaluation_has_the_loss_of_training(
     # then
     assert len(blocks) == 6
     assert torch.equal(evaluated, loss)
+    assert max(kept) < 0.7 * in_training
 
 
 @pytest.mark.parametrize("changes", [{}, {"drop_attention": False, "bias": True}, RECIPE], ids=str)

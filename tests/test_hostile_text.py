@@ -371,6 +371,7 @@ async def test_runs_from_a_stranger(make: Callable[..., Nanodeck]) -> None:
             audit(history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live", [True, False])
 async def test_everything_that_a_run_says(
     live: bool, make: Callable[..., Nanodeck], tmp_path: Path

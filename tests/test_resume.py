@@ -99,6 +99,7 @@ def phase_at_stop(events: list[Event]) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     # given: a run that was never stopped
     whole = Run(tmp_path / "whole")

@@ -455,6 +455,7 @@ async def test_eighty_columns_show_one_pane_at_a_time(opened: Opened) -> None:
         assert len(deck_of(pilot).trained) == 1
 
 
+@pytest.mark.slow
 async def test_a_change_of_size_keeps_focus_and_text(opened: Opened) -> None:
     async with opened(SPLENDID) as pilot:
         # where there is room nothing is folded

@@ -177,6 +177,7 @@ def test_asking_for_things_leaves_the_numbers_alone(tmp_path: Path) -> None:
     assert [event.step for event in events if isinstance(event, Saved)] == [1, 3, 6]
 
 
+@pytest.mark.slow
 def test_a_skipped_evaluation_leaves_the_numbers_alone() -> None:
     # Given a run in which the first evaluation is slow enough to report its progress,
     # when a person skips it there, the rest is not measured but training goes on as before.

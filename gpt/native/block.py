@@ -85,11 +85,11 @@ class _Block(torch.autograd.Function):
         ctx: Any,
         design: Design,
         fixed: Fixed,
+        keep: bool,
         x: Tensor,
         first: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        keep = any(ctx.needs_input_grad)
         arguments = _arguments(design, fixed, x, first, weights, keep)
         kept = torch.empty(library().block_kept(ctypes.byref(arguments)))
         arguments.kept = kept.data_ptr()
@@ -112,7 +112,7 @@ class _Block(torch.autograd.Function):
         places = (ctypes.c_void_p * WEIGHTS)(*map(_address, dweights))
         dout = torch.zeros_like(x) if dout is None else dout
         _run("block_backward", arguments, dx, dfirst, places, dout, dvalues)
-        return None, None, dx, dfirst, *dweights
+        return None, None, None, dx, dfirst, *dweights
 
 
 def block(
@@ -134,9 +134,10 @@ def block(
     Raises:
         MemoryError: there is not enough of it.
     """
+    keep = torch.is_grad_enabled()  # never so inside of a function's forward pass
     return cast(
         tuple[Tensor, Tensor | None],
-        _Block.apply(design, fixed, x.contiguous(), first, *weights),  # pyright: ignore[reportUnknownMemberType]
+        _Block.apply(design, fixed, keep, x.contiguous(), first, *weights),  # pyright: ignore[reportUnknownMemberType]
     )
 
 
