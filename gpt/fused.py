@@ -36,14 +36,15 @@ def run(block: Block, x: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor |
     """As the block itself, for which `serves` holds."""
     attn, mlp = block.attn, block.mlp
     mixes = attn.first_share is not None and first is not None
+    layer_norm = hasattr(block.ln_1, "weight")
     design = native.Design(
         heads=attn.n_head,
         shifted=block.shifted,
         activation=native.ACTIVATIONS.index(mlp.activation),
-        layer_norm=hasattr(block.ln_1, "weight"),
+        layer_norm=layer_norm,
         head_norm=attn.qk_norm,
         gives_values=block.gives_values,
-        norm_eps=kernels.LAYER_NORM_EPS if hasattr(block.ln_1, "weight") else kernels.EPS,
+        norm_eps=kernels.LAYER_NORM_EPS if layer_norm else kernels.EPS,
         head_eps=kernels.EPS,
     )
     turns = kernels.turns(0, x.size(1), x.size(2) // attn.n_head) if attn.rotary else (None, None)

@@ -53,22 +53,28 @@ static inline vec silu_slope(vec x) {
     return share + x * share * (1.0f - share);
 }
 
-/* y = f(x); the same and slope = f'(x), which may be in the memory of x; dx = grad * f'(x); each of
-   `count` floats, a multiple of LANES */
+/* y = f(x), and the same with slope = f'(x), which may be in the memory of x; each of `count` floats, a
+   multiple of LANES */
 #define ACTIVATION(f)                                                                              \
     void f##_forward(float *y, const float *x, i64 count) {                                        \
-        _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES)        \
+        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        for (i64 i = 0; i < count; i += LANES)                                                     \
             store(y + i, f(load(x + i)));                                                          \
     }                                                                                              \
     void f##_both(float *y, float *slope, const float *x, i64 count) {                             \
-        _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES) {      \
+        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        for (i64 i = 0; i < count; i += LANES) {                                                   \
             vec at = load(x + i);                                                                  \
             store(y + i, f(at));                                                                   \
             store(slope + i, f##_slope(at));                                                       \
         }                                                                                          \
-    }                                                                                              \
+    }
+
+/* dx = grad * f'(x), for those that are called by themselves */
+#define ACTIVATION_BACKWARD(f)                                                                     \
     void f##_backward(float *dx, const float *grad, const float *x, i64 count) {                   \
-        _Pragma("omp parallel for schedule(static)") for (i64 i = 0; i < count; i += LANES)        \
+        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        for (i64 i = 0; i < count; i += LANES)                                                     \
             store(dx + i, load(grad + i) * f##_slope(load(x + i)));                                \
     }
 
@@ -76,3 +82,5 @@ ACTIVATION(gelu)
 ACTIVATION(relu)
 ACTIVATION(squared_relu)
 ACTIVATION(silu)
+ACTIVATION_BACKWARD(gelu)
+ACTIVATION_BACKWARD(squared_relu)

@@ -19,7 +19,7 @@ enum { BLOCK = 48 };
 
 /* c (rows, columns) = or += a (rows, depth) times b (depth, columns); columns a multiple of LANES */
 static void multiply(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b,
-                    i64 b_row, i64 rows, i64 columns, i64 depth, int add) {
+                     i64 b_row, i64 rows, i64 columns, i64 depth, int add) {
     i64 j = 0;
     for (; j + WIDE <= columns; j += WIDE)
         stripe(2, c + j, c_row, a, a_row, a_column, b + j, b_row, rows, depth, add);
@@ -169,7 +169,7 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,
                       const float *mask, i64 batch, i64 time, i64 heads, i64 channels) {
     int failed = 0;
-#pragma omp parallel
+#pragma omp parallel if (!omp_in_parallel())
     {
         float *space = room_for(head_room(time, channels));
         if (!space)
@@ -194,7 +194,7 @@ int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const flo
                        const float *v, i64 v_row, const float *mask, i64 batch, i64 time, i64 heads,
                        i64 channels) {
     int failed = 0;
-#pragma omp parallel
+#pragma omp parallel if (!omp_in_parallel())
     {
         float *space = room_for(head_room(time, channels));
         if (!space)

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpt.native.library import library
 
 ACTIVATIONS = ("gelu", "relu", "relu2", "silu")
+"""As settings name them, in the order of block.c."""
 WEIGHTS = 13
 """norm, projection to queries, keys and values, projection back, norm, up, down, each a weight and
 a bias, and the share of the first block's values."""
@@ -62,7 +63,7 @@ class Fixed(NamedTuple):
 
 
 class _Arguments(ctypes.Structure):
-    """`Block` in block.c."""
+    """`Block` in block.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in (

@@ -1,9 +1,10 @@
 /* The kernels, as they call each other. Called by one of several threads, each is that thread's work
-   alone; called by a single one, it shares its work among all. */
+   alone, which `if (!omp_in_parallel())` says; called by a single one, it shares its work among all. */
 
 #ifndef KERNELS_H
 #define KERNELS_H
 
+#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -29,12 +29,13 @@ BUILD_SECONDS = 120
 PART = "part-"
 """How folders are named in which a compiler works."""
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
-ACTIVATIONS = ("gelu", "relu", "squared_relu", "silu")
 FUNCTIONS = {
     "attention_forward": "pppipipiiii",
     "attention_backward": "pipippppipipiiii",
-    **dict.fromkeys((f"{name}_forward" for name in ACTIVATIONS), "ppi"),
-    **dict.fromkeys((f"{name}_backward" for name in ACTIVATIONS), "pppi"),
+    "gelu_forward": "ppi",
+    "gelu_backward": "pppi",
+    "squared_relu_forward": "ppi",
+    "squared_relu_backward": "pppi",
     "layer_norm_forward": "ppppppiif",
     "layer_norm_backward": "pppppppppiii",
     "rms_rotate_forward": "pippippiiiifi",

@@ -14,7 +14,6 @@ enum { DEPTH = 256, BATCH = 8 * TALL, GROUP = 4 * WIDE };
 
 i64 product_room(i64 n) { return DEPTH * (n + BATCH); }
 
-
 /* Panels of `depth` rows and WIDE columns of b, the last maybe narrower, one after the other */
 static void pack_right(float *out, const float *b, i64 row, i64 column, i64 n, i64 depth) {
     if (column == 1)
