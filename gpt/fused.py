@@ -64,7 +64,4 @@ def _masks(block: Block, x: Tensor) -> list[Tensor | None]:
         (x.shape, block.attn.resid_dropout.p),
         (x.shape, block.mlp.dropout.p),
     )
-    return [
-        torch.empty(shape).bernoulli_(1 - share).div_(1 - share) if share else None
-        for shape, share in shares
-    ]
+    return [kernels.dropout_mask(shape, share) if share else None for shape, share in shares]

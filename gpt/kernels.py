@@ -5,6 +5,7 @@ Where `use_native` says so they are our own in C (`gpt/native`), else they are m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -175,6 +176,19 @@ def attention(qk: Tensor, v: Tensor, dropout: float) -> Tensor:
         return cast(Tensor, _ShortAttention.apply(*rows)).view(v.shape).transpose(1, 2)  # pyright: ignore[reportUnknownMemberType]
     y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
     return y.transpose(1, 2)
+
+
+def dropout(x: Tensor, share: float) -> Tensor:
+    """x with this share of its numbers left out, and the others that much larger."""
+    if share and is_native(x, x.size(-1)):
+        return x * dropout_mask(x.shape, share)
+    return F.dropout(x, share)
+
+
+def dropout_mask(shape: Sequence[int], share: float) -> Tensor:
+    """What dropout multiplies with, drawn from torch's default generator as torch draws it."""
+    draw = native.draw_mask if native.draws_as_torch() else native.torch_mask
+    return draw(shape, share, torch.default_generator)
 
 
 def prepare_heads(qk: Tensor, start: int, norm: bool, rotary: bool) -> Tensor:

@@ -45,6 +45,13 @@ class RMSNorm(nn.Module):
         return kernels.rms_norm(x)
 
 
+class Dropout(nn.Dropout):
+    """Torch's, with a quicker way to the same numbers on a CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return kernels.dropout(input, self.p) if self.training else input
+
+
 class Attention(nn.Module):
     """Causal self-attention with one fused query-key-value projection."""
 
@@ -52,7 +59,7 @@ class Attention(nn.Module):
         super().__init__()
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.resid_dropout = nn.Dropout(config.dropout)
+        self.resid_dropout = Dropout(config.dropout)
         self.n_head = config.n_head
         self.dropout = config.dropout if config.drop_attention else 0.0
         self.qk_norm = config.qk_norm
@@ -94,7 +101,7 @@ class MLP(nn.Module):
         super().__init__()
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.activation = config.activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,7 +181,7 @@ class Transformer(nn.Module):
         self.wpe = nn.Embedding(config.block_size, config.n_embd) if learned else None
         self.ngrams = NGrams(config, vocab_size) if config.ngram_buckets else None
         self.norm = RMSNorm() if config.norm == "rmsnorm" else nn.Identity()
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         blocks = [Block(config, vocab_size, layer == 0) for layer in range(config.n_layer)]
         self.h = nn.ModuleList(blocks)
         self.ln_f = make_norm(config)

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from gpt import kernels
 from gpt.config import Config
+from gpt.native import functions
 from gpt.native import library as native
 from gpt.settings import make_config
 from gpt.world import World
 
+CPUINFO = Path("/proc/cpuinfo")
+INTEL = CPUINFO.exists() and "GenuineIntel" in CPUINFO.read_text(encoding="utf-8")
 built = pytest.mark.skipif(
     sys.platform != "linux" or not any(map(shutil.which, native.COMPILERS)),
     reason="needs Linux and a C compiler",
@@ -129,6 +132,51 @@ def test_what_is_not_a_number_stays_so() -> None:
     assert not y[0, :7].isnan().any()
     assert kernels.layer_norm(broken, torch.ones(24), None)[0, 7].isnan().all()
     assert kernels.squared_relu(broken)[0, 7, 11].isnan()
+
+
+@built
+@pytest.mark.skipif(INTEL, reason="MKL draws them there")
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    before=st.integers(0, 1300),
+    counts=st.lists(st.integers(1, 700), min_size=1, max_size=4),
+    share=st.floats(0.01, 0.99),
+)
+def test_masks_are_drawn_as_torch_draws_them(
+    seed: int, before: int, counts: list[int], share: float
+) -> None:
+    # given a generator from which some single numbers have been drawn
+    ours, theirs = (torch.Generator().manual_seed(seed) for _ in range(2))
+    for generator in (ours, theirs):
+        torch.randint(10, (before,), generator=generator)
+
+    # when
+    assert functions.draws_as_torch()
+    mine = [functions.draw_mask((count,), share, ours) for count in counts]
+    expected = [functions.torch_mask((count,), share, theirs) for count in counts]
+
+    # then the masks and all that comes after them are the same
+    assert all(map(torch.equal, mine, expected))
+    assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+@built
+@pytest.mark.parametrize("alike", [True, False])
+def test_dropout_is_torchs_whoever_draws(alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given
+    monkeypatch.setattr(functions, "draws_as_torch", lambda: alike)
+    drawn = list[Tensor]()
+
+    # when
+    for wanted in (False, True):
+        torch.manual_seed(5)
+        kernels.use_native(wanted)
+        drawn += kernels.dropout(numbers(3, 7, 16), 0.3), torch.rand(1)
+
+    # then
+    assert torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[1], drawn[3])
 
 
 @built

@@ -6,6 +6,9 @@ They take contiguous float32 tensors on the CPU, whose channels come in multiple
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -14,6 +17,8 @@ from torch import Tensor
 from gpt.native.library import library
 
 LANES = 8
+TRIED = 1000
+"""Numbers by which torch's way to draw is compared with ours."""
 NORM_PARTS = 16
 """Parts of a batch that are summed on their own, so that sums do not depend on the threads."""
 
@@ -145,6 +150,29 @@ def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, f
     out = torch.empty(matrices.shape)
     _run("orthogonalise_all", out, matrices.contiguous(), *matrices.shape, steps, *coefficients)
     return out
+
+
+def draw_mask(shape: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
+    """What dropout of this share multiplies with, as `torch_mask` draws it where
+    `draws_as_torch` holds."""
+    out, state = torch.empty(shape), generator.get_state()
+    kept = float(torch.ones(()).div_(1 - share))
+    _run("mask_draw", out, out.numel(), math.ceil((1 - share) * 2**53), kept, state)
+    generator.set_state(state)
+    return out
+
+
+def torch_mask(shape: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
+    """The same by torch's functions, in the order of `torch.nn.functional.dropout`."""
+    return torch.empty(shape).bernoulli_(1 - share, generator=generator).div_(1 - share)
+
+
+@lru_cache(maxsize=1)
+def draws_as_torch() -> bool:
+    """Whether torch draws masks as we do. On Intel's processors MKL does it, in another way."""
+    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
+    masks = draw_mask((TRIED,), 0.5, ours), torch_mask((TRIED,), 0.5, theirs)
+    return torch.equal(*masks) and torch.equal(ours.get_state(), theirs.get_state())
 
 
 def _in_rows(x: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ FUNCTIONS = {
     "rms_rotate_forward": "pippippiiiifi",
     "rms_rotate_backward": "pipipipppiiiii",
     "orthogonalise_all": "ppiiiifff",
+    "mask_draw": "piifp",
     "block_kept": "p",
     "block_forward": "ppp",
     "block_backward": "pppppp",
