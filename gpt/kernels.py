@@ -35,9 +35,13 @@ def use_native(wanted: bool) -> None:
 
 def is_native(x: Tensor, channels: int) -> bool:
     """Whether the kernels in C serve for x; `channels` are what they see as one row."""
+    return (x.numel() > FEW or torch.is_grad_enabled()) and fits(x, channels)
+
+
+def fits(x: Tensor, channels: int) -> bool:
+    """Whether the kernels in C can compute with x, be it quicker or not."""
     return (
         _use_native
-        and (x.numel() > FEW or torch.is_grad_enabled())
         and not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype is torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -20,6 +21,8 @@ class Past:
     values: Tensor
     length: int = 0
     shifted: tuple[Tensor, Tensor] | None = None
+    kernel: Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor | None]] | None = None
+    """What computes the block of single tokens, where that is one kernel; made for the first."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add those of new tokens; all of them so far, (batch, n_head, length, …)."""

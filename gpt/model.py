@@ -126,13 +126,16 @@ class Block(nn.Module):
         """As `Attention`: the stream after this block, and its values if others want them."""
         if past is None and fused.serves(self, x):
             return fused.run(self, x, first)
+        if past is not None and (past.kernel or fused.serves_token(self, x)):
+            return fused.run_token(self, x, first, past)
         before = past.shifted if past and past.shifted else (None, None)
         to_attn = self.ln_1(x)
         y, values = self.attn(self._shift(to_attn, before[0]), idx, first, past)
         x = x + y
         to_mlp = self.ln_2(x)
         if past is not None and self.shifted:
-            past.shifted = to_attn[:, -1, : self.shifted], to_mlp[:, -1, : self.shifted]
+            last = (inputs[:, -1, : self.shifted].contiguous() for inputs in (to_attn, to_mlp))
+            past.shifted = next(last), next(last)
         return x + self.mlp(self._shift(to_mlp, before[1])), values
 
     def _shift(self, x: Tensor, before: Tensor | None) -> Tensor:

@@ -57,12 +57,12 @@ static inline vec silu_slope(vec x) {
    multiple of LANES */
 #define ACTIVATION(f)                                                                              \
     void f##_forward(float *y, const float *x, i64 count) {                                        \
-        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        _Pragma("omp parallel for schedule(static) if (is_shared(count))")                         \
         for (i64 i = 0; i < count; i += LANES)                                                     \
             store(y + i, f(load(x + i)));                                                          \
     }                                                                                              \
     void f##_both(float *y, float *slope, const float *x, i64 count) {                             \
-        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        _Pragma("omp parallel for schedule(static) if (is_shared(count))")                         \
         for (i64 i = 0; i < count; i += LANES) {                                                   \
             vec at = load(x + i);                                                                  \
             store(y + i, f(at));                                                                   \
@@ -73,7 +73,7 @@ static inline vec silu_slope(vec x) {
 /* dx = grad * f'(x), for those that are called by themselves */
 #define ACTIVATION_BACKWARD(f)                                                                     \
     void f##_backward(float *dx, const float *grad, const float *x, i64 count) {                   \
-        _Pragma("omp parallel for schedule(static) if (!omp_in_parallel())")                       \
+        _Pragma("omp parallel for schedule(static) if (is_shared(count))")                         \
         for (i64 i = 0; i < count; i += LANES)                                                     \
             store(dx + i, load(grad + i) * f##_slope(load(x + i)));                                \
     }

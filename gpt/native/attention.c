@@ -169,7 +169,7 @@ static void backward(float *dq, float *dk, i64 dqk_row, float *dv, i64 dv_row, c
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,
                       const float *mask, i64 batch, i64 time, i64 heads, i64 channels) {
     int failed = 0;
-#pragma omp parallel if (!omp_in_parallel())
+#pragma omp parallel if (is_shared(batch * time * heads * channels))
     {
         float *space = room_for(head_room(time, channels));
         if (!space)
@@ -194,7 +194,7 @@ int attention_backward(float *dqk, i64 dqk_row, float *dv, i64 dv_row, const flo
                        const float *v, i64 v_row, const float *mask, i64 batch, i64 time, i64 heads,
                        i64 channels) {
     int failed = 0;
-#pragma omp parallel if (!omp_in_parallel())
+#pragma omp parallel if (is_shared(batch * time * heads * channels))
     {
         float *space = room_for(head_room(time, channels));
         if (!space)

@@ -1,17 +1,15 @@
 /* A transformer block in float32, forward and backward: attention and MLP, each after a norm and
    added to the stream.
 
-   Each thread takes its own sequences through the whole block, without waiting for the others
-   between one operation and the next; only the gradients of the weights are summed at the end. */
+   The batch has parts. Where there are several, each thread takes its own through the whole block,
+   without waiting for the others between one operation and the next, and only the gradients of the
+   weights are summed at the end. Where there is one, the threads share each operation. */
 
 #include <string.h>
 
 #include "block.h"
 #include "vectors.h"
 
-static activation_forward *const ACTIVATE[] = {
-    gelu_forward, relu_forward, squared_relu_forward, silu_forward,
-};
 static activation_both *const ACTIVATE_WITH_SLOPE[] = {
     gelu_both, relu_both, squared_relu_both, silu_both,
 };
@@ -43,6 +41,7 @@ static void linear_backward(const Block *b, int weight, float *const grads[WEIGH
 
 /* y = mask times x, and through added where it is not null */
 static void masked(float *y, const float *x, const float *mask, const float *through, i64 count) {
+#pragma omp parallel for schedule(static) if (is_shared(count))
     for (i64 i = 0; i < count; i += LANES) {
         vec kept = load(mask + i) * load(x + i);
         if (through)
@@ -133,8 +132,6 @@ static void mix_backward(const Block *b, float *dprojected, float *dfirst, float
     }
 }
 
-static const float *from_row(const float *x, i64 from) { return x ? x + from : 0; }
-
 static const float *attention_mask(const Block *b, i64 start) {
     return from_row(b->attention_mask, start * b->heads * b->time * b->time);
 }
@@ -167,7 +164,7 @@ static int sequences_forward(const Block *b, float *out, float *values, i64 star
     if (b->keep)
         ACTIVATE_WITH_SLOPE[b->activation](kept[ACTIVE], kept[HIDDEN], kept[HIDDEN], 4 * rows * c);
     else
-        ACTIVATE[b->activation](kept[ACTIVE], kept[HIDDEN], 4 * rows * c);
+        activate(b, kept[ACTIVE], kept[HIDDEN], 4 * rows * c);
     add_linear(b, DOWN, out + from, kept[MIDDLE], kept[ACTIVE], from_row(b->mlp_mask, from), rows, 4 * c,
                space);
     return 0;
@@ -194,8 +191,7 @@ static int sequences_backward(const Block *b, float *dx, float *dfirst,
     dx += from, dout += from;
     above = undropped(left, dout, from_row(b->mlp_mask, from), rows * c);
     linear_backward(b, DOWN, grads, wide, above, kept[ACTIVE], rows, 4 * c, c, add, rest);
-    for (i64 i = 0; i < 4 * rows * c; i += LANES)
-        store(wide + i, load(wide + i) * load(kept[HIDDEN] + i));
+    masked(wide, wide, kept[HIDDEN], 0, 4 * rows * c);
     linear_backward(b, UP, grads, narrow, wide, kept[TO_MLP], rows, c, 4 * c, add, rest);
     norm_backward(b, NORM_2, grads, dx, narrow, dout, kept[MIDDLE], kept[MEAN_2], kept[SCALE_2],
                   sequences, add, rest);
@@ -221,6 +217,10 @@ static int sequences_backward(const Block *b, float *dx, float *dfirst,
     return 0;
 }
 
+static i64 room_of_products(const Block *b) {
+    return product_room(4 * b->channels, b->parts > 1 ? 1 : omp_get_max_threads());
+}
+
 /* Floats of all that the forward pass keeps */
 i64 block_kept(const Block *b) {
     i64 width = 0;
@@ -229,37 +229,61 @@ i64 block_kept(const Block *b) {
     return width * kept_rows(b);
 }
 
+static int part_forward(const Block *b, float *out, float *values, i64 part) {
+    int failed = 0;
+    const i64 step = together(b), rows = least(step, b->batch) * b->time;
+    const i64 end = b->batch * (part + 1) / b->parts;
+    float *space = room_for(room_of_products(b) + rows * b->channels);
+    for (i64 s = b->batch * part / b->parts; s < end; s += step) {
+        const i64 place = (b->keep ? s : part * least(b->batch, step)) * b->time;
+        if (!space || sequences_forward(b, out, values, s, least(step, end - s), place, space))
+            failed = 1;
+    }
+    free(space);
+    return failed;
+}
+
 /* out (batch, time, channels), and where it is not null values, of the same shape. 0, or 1 without
    memory. */
 int block_forward(const Block *b, float *out, float *values) {
     int failed = 0;
-    const i64 step = together(b), rows = least(step, b->batch) * b->time;
-#pragma omp parallel for schedule(static, 1) num_threads(b->threads)
-    for (i64 part = 0; part < b->threads; part++) {
-        const i64 end = b->batch * (part + 1) / b->threads;
-        float *space = room_for(product_room(4 * b->channels) + rows * b->channels);
-        for (i64 s = b->batch * part / b->threads; s < end; s += step) {
-            const i64 place = (b->keep ? s : part * least(b->batch, step)) * b->time;
-            if (!space || sequences_forward(b, out, values, s, least(step, end - s), place, space))
-                failed = 1;
-        }
-        free(space);
-    }
+    /* A region of one thread would make those that share within it anew each time. */
+    if (b->parts == 1)
+        return part_forward(b, out, values, 0);
+#pragma omp parallel for schedule(static, 1) num_threads(b->parts) reduction(| : failed)
+    for (i64 part = 0; part < b->parts; part++)
+        failed |= part_forward(b, out, values, part);
     return failed;
 }
 
 /* What the parts after the first add to the gradients */
 static void add_parts(const Block *b, float *const grads[WEIGHTS], float *others, i64 all_weights) {
-    for (i64 part = 1; part < b->threads; part++, others += all_weights) {
+    for (i64 part = 1; part < b->parts; part++, others += all_weights) {
         float *more[WEIGHTS];
         find_grads(b, others, more);
         for (int w = 0; w < WEIGHTS; w++) {
             const i64 size = weight_size(b, w);
-#pragma omp parallel for schedule(static) num_threads(b->threads) if (size > 10000)
+#pragma omp parallel for schedule(static) if (is_shared(size))
             for (i64 i = 0; i < size; i++)
                 grads[w][i] += more[w][i];
         }
     }
+}
+
+/* The gradients of a part; `space` has `backward_room`. */
+static int part_backward(const Block *b, float *dx, float *dfirst, float *const grads[WEIGHTS],
+                         const float *dout, const float *dvalues, i64 part, float *space) {
+    int failed = 0;
+    const i64 step = together(b), start = b->batch * part / b->parts;
+    const i64 end = b->batch * (part + 1) / b->parts;
+    for (i64 s = start; s < end; s += step)
+        failed |= sequences_backward(b, dx, dfirst, grads, dout, dvalues, s, least(step, end - s),
+                                     s > start, space);
+    return failed;
+}
+
+static i64 backward_room(const Block *b) {
+    return 6 * least(together(b), b->batch) * b->time * b->channels + room_of_products(b);
 }
 
 /* The gradients of x, of `first`, and of the weights, null for those that are. 0, or 1 without
@@ -270,21 +294,21 @@ int block_backward(const Block *b, float *dx, float *dfirst, float *const *grads
     i64 all_weights = 0;
     for (int w = 0; w < WEIGHTS; w++)
         all_weights += weight_size(b, w);
-    const i64 step = together(b), rows = least(step, b->batch) * b->time;
-    const i64 room = 6 * rows * b->channels + product_room(4 * b->channels);
-    float *others = room_for((b->threads - 1) * all_weights + b->threads * room);
+    const i64 room = backward_room(b);
+    float *others = room_for((b->parts - 1) * all_weights + b->parts * room);
+    float *space = others + (b->parts - 1) * all_weights;
     if (!others)
         return 1;
-#pragma omp parallel for schedule(static, 1) num_threads(b->threads)
-    for (i64 part = 0; part < b->threads; part++) {
-        float *space = others + (b->threads - 1) * all_weights + part * room, *own[WEIGHTS];
-        find_grads(b, others + (part ? part - 1 : 0) * all_weights, own);
-        const i64 start = b->batch * part / b->threads, end = b->batch * (part + 1) / b->threads;
-        for (i64 s = start; s < end; s += step)
-            if (sequences_backward(b, dx, dfirst, part ? own : grads, dout, dvalues, s,
-                                   least(step, end - s), s > start, space))
-                failed = 1;
-    }
+    if (b->parts == 1)
+        failed = part_backward(b, dx, dfirst, grads, dout, dvalues, 0, space);
+    else
+#pragma omp parallel for schedule(static, 1) num_threads(b->parts) reduction(| : failed)
+        for (i64 part = 0; part < b->parts; part++) {
+            float *own[WEIGHTS];
+            find_grads(b, others + (part ? part - 1 : 0) * all_weights, own);
+            failed |= part_backward(b, dx, dfirst, part ? own : grads, dout, dvalues, part,
+                                    space + part * room);
+        }
     add_parts(b, grads, others, all_weights);
     free(others);
     return failed;

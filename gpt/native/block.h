@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct {
-    i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, threads;
+    i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, parts;
     float norm_eps, head_eps;
     const float *x, *first, *cosines, *sines;
     const float *attention_mask, *attended_mask, *mlp_mask; /* dropout, or null */
@@ -27,12 +27,21 @@ typedef struct {
     float *kept;
 } Block;
 
+static inline const float *from_row(const float *x, i64 from) { return x ? x + from : 0; }
+
+static inline void activate(const Block *b, float *y, const float *x, i64 count) {
+    activation_forward *const functions[] = {
+        gelu_forward, relu_forward, squared_relu_forward, silu_forward,
+    };
+    functions[b->activation](y, x, count);
+}
+
 /* Sequences that one thread takes through the block together */
 static inline i64 together(const Block *b) { return b->time < CHUNK ? CHUNK / b->time : 1; }
 
 /* Rows for which there is room in `kept`: all, or only those that are being worked on */
 static inline i64 kept_rows(const Block *b) {
-    return b->time * (b->keep ? b->batch : b->threads * least(b->batch, together(b)));
+    return b->time * (b->keep ? b->batch : b->parts * least(b->batch, together(b)));
 }
 
 static inline i64 kept_width(const Block *b, int what) {

@@ -18,8 +18,8 @@ WEIGHTS = 13
 """norm, projection to queries, keys and values, projection back, norm, up, down, each a weight and
 a bias, and the share of the first block's values."""
 TOGETHER = 1.2
-"""The most that one thread may have to do, as a multiple of its share. A thread takes whole
-sequences, so that three of them are bad for two threads."""
+"""The most that a thread may have to do of a batch in parts, as a multiple of its share. A part has
+whole sequences, so that three of them are bad for two threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class Fixed(NamedTuple):
     mlp_mask: Tensor | None = None
 
 
-class _Arguments(ctypes.Structure):
+class Arguments(ctypes.Structure):
     """`Block` in block.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in (
             "batch", "time", "channels", "heads", "shifted", "activation", "layer_norm",
-            "head_norm", "keep", "threads",
+            "head_norm", "keep", "parts",
         )),
         ("norm_eps", ctypes.c_float),
         ("head_eps", ctypes.c_float),
@@ -91,12 +91,12 @@ class _Block(torch.autograd.Function):
         first: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        arguments = _arguments(design, fixed, x, first, weights, keep)
-        kept = torch.empty(library().block_kept(ctypes.byref(arguments)))
-        arguments.kept = kept.data_ptr()
+        block = arguments(design, fixed, x, first, weights, _parts(x.size(0)), keep)
+        kept = torch.empty(library().block_kept(ctypes.byref(block)))
+        block.kept = kept.data_ptr()
         out = torch.empty_like(x)
         values = torch.empty_like(x) if design.gives_values else None
-        _run("block_forward", arguments, out, values)
+        run("block_forward", block, out, values)
         ctx.design, ctx.fixed = design, fixed
         ctx.save_for_backward(kept, x, first, *weights)
         ctx.set_materialize_grads(False)
@@ -106,13 +106,14 @@ class _Block(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         kept, x, first, *weights = ctx.saved_tensors
         dout, dvalues = (None if grad is None else grad.contiguous() for grad in grads)
-        arguments = _arguments(ctx.design, ctx.fixed, x, first, weights, keep=True)
-        arguments.kept = kept.data_ptr()
+        parts = _parts(x.size(0))
+        block = arguments(ctx.design, ctx.fixed, x, first, weights, parts, keep=True)
+        block.kept = kept.data_ptr()
         dx, dfirst = torch.empty_like(x), None if first is None else torch.empty_like(first)
         dweights = [None if weight is None else torch.empty_like(weight) for weight in weights]
-        places = (ctypes.c_void_p * WEIGHTS)(*map(_address, dweights))
+        places = (ctypes.c_void_p * WEIGHTS)(*map(address, dweights))
         dout = torch.zeros_like(x) if dout is None else dout
-        _run("block_backward", arguments, dx, dfirst, places, dout, dvalues)
+        run("block_backward", block, dx, dfirst, places, dout, dvalues)
         return None, None, None, dx, dfirst, *dweights
 
 
@@ -142,33 +143,49 @@ def block(
     )
 
 
-def is_even(batch: int) -> bool:
-    """Whether the threads have about as many sequences each."""
-    threads = torch.get_num_threads()
-    return threads <= batch and -(-batch // threads) * threads <= TOGETHER * batch
-
-
-def _arguments(
+def arguments(
     design: Design,
     fixed: Fixed,
     x: Tensor,
     first: Tensor | None,
     weights: Sequence[Tensor | None],
-    keep: bool,
-) -> _Arguments:
-    addresses = (ctypes.c_void_p * WEIGHTS)(*map(_address, weights))
-    return _Arguments(
+    parts: int,
+    keep: bool = False,
+) -> Arguments:
+    """What the functions in C are called with. The tensors must outlive it.
+
+    Args:
+        parts: so many threads work side by side.
+        keep: whether there will be a backward pass.
+    """
+    addresses = (ctypes.c_void_p * WEIGHTS)(*map(address, weights))
+    return Arguments(
         *x.shape, design.heads, design.shifted, design.activation, design.layer_norm,
-        design.head_norm, keep, torch.get_num_threads(), design.norm_eps, design.head_eps,
-        *map(_address, (x, first, *fixed)), addresses,
+        design.head_norm, keep, parts, design.norm_eps, design.head_eps,
+        *map(address, (x, first, *fixed)), addresses,
     )  # fmt: skip
 
 
-def _address(tensor: Tensor | None) -> int | None:
+def _parts(batch: int) -> int:
+    """As many as there are threads, if they then have about as many sequences each; else one."""
+    threads = torch.get_num_threads()
+    even = threads <= batch and -(-batch // threads) * threads <= TOGETHER * batch
+    return threads if even else 1
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers are."""
     return None if tensor is None else tensor.data_ptr()
 
 
-def _run(name: str, arguments: _Arguments, *others: Tensor | ctypes.Array[Any] | None) -> None:
-    places = [_address(x) if isinstance(x, Tensor) else x for x in others]
-    if getattr(library(), name)(ctypes.byref(arguments), *places):
+def run(
+    name: str, block: Arguments, *others: Tensor | ctypes.Array[Any] | ctypes.Structure | None
+) -> None:
+    """Call a function in C.
+
+    Raises:
+        MemoryError: there is not enough of it.
+    """
+    places = [address(x) if isinstance(x, Tensor) else x and ctypes.byref(x) for x in others]
+    if getattr(library(), name)(ctypes.byref(block), *places):
         raise MemoryError(f"not enough memory for {name}")

@@ -1,5 +1,5 @@
 /* The kernels, as they call each other. Called by one of several threads, each is that thread's work
-   alone, which `if (!omp_in_parallel())` says; called by a single one, it shares its work among all. */
+   alone; called by a single one, it shares its work among all, if `is_shared`. */
 
 #ifndef KERNELS_H
 #define KERNELS_H
@@ -12,12 +12,16 @@ typedef int64_t i64;
 
 static inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 
+enum { LITTLE = 4096 }; /* floats for which other threads are not woken */
+
+static inline int is_shared(i64 floats) { return floats > LITTLE && !omp_in_parallel(); }
+
 /* Room for so many floats; null without memory */
 static inline float *room_for(i64 floats) { return aligned_alloc(64, (4 * floats + 63) / 64 * 64); }
 
 void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
              i64 b_column, i64 m, i64 n, i64 k, int add, float *space);
-i64 product_room(i64 n);
+i64 product_room(i64 n, i64 threads);
 
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,
                       const float *mask, i64 batch, i64 time, i64 heads, i64 channels);

@@ -42,12 +42,15 @@ FUNCTIONS = {
     "rms_rotate_backward": "pipipipppiiiii",
     "orthogonalise_all": "ppiiiifff",
     "mask_draw": "piifp",
+    "token_forward": "pppp",
     "block_kept": "p",
     "block_forward": "ppp",
     "block_backward": "pppppp",
 }
 """Every function and what it is called with: pointers, integers and floats."""
-RESULTS = {"attention": ctypes.c_int, "block": ctypes.c_int, "orthogonalise": ctypes.c_int}
+RESULTS: dict[str, type[ctypes.c_int]] = dict.fromkeys(
+    ("attention", "block", "orthogonalise", "token"), ctypes.c_int
+)
 """What functions of these kinds return: 0, or 1 where memory was wanting."""
 
 

@@ -10,7 +10,7 @@
    mean square, nothing taken off, no weight. Channels are a multiple of LANES. */
 void layer_norm_forward(float *y, float *mean, float *scale, const float *x, const float *weight,
                         const float *bias, i64 rows, i64 channels, float eps) {
-#pragma omp parallel for schedule(static) if (!omp_in_parallel())
+#pragma omp parallel for schedule(static) if (is_shared(rows * channels))
     for (i64 r = 0; r < rows; r++) {
         const float *in = x + r * channels;
         vec sum = {0}, squares = {0};
@@ -43,7 +43,7 @@ void layer_norm_forward(float *y, float *mean, float *scale, const float *x, con
 void layer_norm_backward(float *dx, float *dweight, float *dbias, const float *grad,
                          const float *through, const float *x, const float *weight,
                          const float *mean, const float *scale, i64 rows, i64 channels, i64 parts) {
-#pragma omp parallel for schedule(static) if (!omp_in_parallel())
+#pragma omp parallel for schedule(static) if (is_shared(rows * channels))
     for (i64 p = 0; p < parts; p++) {
         float *dw = dweight ? dweight + p * channels : 0, *db = dbias ? dbias + p * channels : 0;
         for (i64 i = 0; i < channels; i += LANES) {
@@ -94,7 +94,7 @@ static inline vec turned(vec x, vec cosines, vec sines) {
 void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x_row,
                         const float *cosines, const float *sines, i64 tokens, i64 time, i64 groups,
                         i64 channels, float eps, int norm) {
-#pragma omp parallel for schedule(static) if (!omp_in_parallel())
+#pragma omp parallel for schedule(static) if (is_shared(tokens * groups * channels))
     for (i64 t = 0; t < tokens; t++) {
         i64 place = t % time * channels;
         for (i64 g = 0; g < groups; g++) {
@@ -122,7 +122,7 @@ void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x
 void rms_rotate_backward(float *dx, i64 dx_row, const float *grad, i64 grad_row, const float *y,
                          i64 y_row, const float *scale, const float *cosines, const float *sines,
                          i64 tokens, i64 time, i64 groups, i64 channels, int norm) {
-#pragma omp parallel for schedule(static) if (!omp_in_parallel())
+#pragma omp parallel for schedule(static) if (is_shared(tokens * groups * channels))
     for (i64 t = 0; t < tokens; t++) {
         i64 place = t % time * channels;
         for (i64 g = 0; g < groups; g++) {

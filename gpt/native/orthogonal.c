@@ -37,7 +37,7 @@ static void shorten(float *y, const float *x, i64 count) {
 }
 
 static i64 room(i64 rows, i64 columns) {
-    return rows * columns + 4 * rows * rows + product_room(columns);
+    return rows * columns + 4 * rows * rows + product_room(columns, omp_get_max_threads());
 }
 
 /* A step takes x to p x, where p is a polynomial of g = x x'. All of these p and g commute, so where x

@@ -1,8 +1,9 @@
-/* Matrix products in float32, each the work of the thread that calls it.
+/* Matrix products in float32.
 
    The right matrix is first copied into panels of WIDE columns, of which DEPTH rows stay in the first
    cache while some rows of the left one pass (Goto and van de Geijn, "Anatomy of High-Performance
-   Matrix Multiplication", 2008). A left matrix that is transposed in memory is copied as well. */
+   Matrix Multiplication", 2008). A left matrix that is transposed in memory is copied as well. Where
+   several threads share a product, each copies some of the panels and then has some of the rows. */
 
 #include <string.h>
 
@@ -12,7 +13,7 @@
 
 enum { DEPTH = 256, BATCH = 8 * TALL, GROUP = 4 * WIDE };
 
-i64 product_room(i64 n) { return DEPTH * (n + BATCH); }
+i64 product_room(i64 n, i64 threads) { return DEPTH * (n + threads * BATCH); }
 
 /* Panels of `depth` rows and WIDE columns of b, the last maybe narrower, one after the other */
 static void pack_right(float *out, const float *b, i64 row, i64 column, i64 n, i64 depth) {
@@ -74,16 +75,25 @@ static void rows_of_panels(float *c, i64 c_row, const float *left, const float *
         }
 }
 
-/* c (m, n) = or += a (m, k) times b (k, n). Rows and columns of a and b are so many floats apart, one
-   of both a single one. n is a multiple of LANES; `space` has product_room(n). */
-void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
-             i64 b_column, i64 m, i64 n, i64 k, int add, float *space) {
-    float *left = space, *right = space + DEPTH * BATCH;
+/* The first of those among `count` things that fall to a thread, in multiples of `unit` */
+static i64 first_of(i64 count, i64 unit, i64 thread, i64 threads) {
+    return least(count, (count + unit - 1) / unit * thread / threads * unit);
+}
+
+/* One thread's part of a product */
+static void part(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
+                 i64 b_column, i64 m, i64 n, i64 k, int add, float *space, i64 thread, i64 threads) {
+    float *right = space, *left = right + DEPTH * n + thread * DEPTH * BATCH;
+    const i64 j = first_of(n, WIDE, thread, threads), columns = first_of(n, WIDE, thread + 1, threads) - j;
+    const i64 end = first_of(m, TALL, thread + 1, threads);
     for (i64 start = 0; start < k; start += DEPTH, add = 1) {
         const i64 depth = least(DEPTH, k - start);
-        pack_right(right, b + start * b_row, b_row, b_column, n, depth);
-        for (i64 i = 0; i < m; i += BATCH) {
-            const i64 rows = least(BATCH, m - i);
+        pack_right(right + j * depth, b + start * b_row + j * b_column, b_row, b_column, columns, depth);
+        if (threads > 1) {
+#pragma omp barrier
+        }
+        for (i64 i = first_of(m, TALL, thread, threads); i < end; i += BATCH) {
+            const i64 rows = least(BATCH, end - i);
             const float *from = a + i * a_row + start * a_column;
             float *to = c + i * c_row;
             if (a_column == 1)
@@ -93,5 +103,22 @@ void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const
                 rows_of_panels(to, c_row, left, right, rows, n, depth, add);
             }
         }
+        if (threads > 1) {
+#pragma omp barrier
+        }
     }
+}
+
+/* c (m, n) = or += a (m, k) times b (k, n). Rows and columns of a and b are so many floats apart, one
+   of both a single one. n is a multiple of LANES; `space` has product_room for this n and as many
+   threads as may share it. */
+void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
+             i64 b_column, i64 m, i64 n, i64 k, int add, float *space) {
+    if (!is_shared(m * n)) {
+        part(c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, k, add, space, 0, 1);
+        return;
+    }
+#pragma omp parallel
+    part(c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, k, add, space, omp_get_thread_num(),
+         omp_get_num_threads());
 }
