@@ -1,37 +1,27 @@
 """What each setting does to the reference run: writes presets/effects.csv.
 
-`python -m tests.effects [--steps=N] [SETTING ...]`, or `make effects`. Each change is trained on
-three seeds beside the unchanged preset, for all its steps or for so many; only the settings that
-are named, or all. What is done is kept in a scratch file, so that it can be interrupted and goes
-on. At the end the time of a step is measured in turns with the unchanged one; nothing else should
-run then. It takes hours; rows of other settings stay as they are.
+`python -m tests.effects [--steps=N] [--times] [SETTING ...]`, or `make effects`. Each change is
+trained on three seeds beside the unchanged preset, for all its steps or for so many; only the
+settings that are named, or all. What is done is kept in a scratch file, so that it can be
+interrupted and goes on. At the end the time of a step is measured in turns with the unchanged one;
+nothing else should run then. It takes hours, or minutes with --times, which leaves the losses as
+they are; rows of other settings stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
-import multiprocessing
 import statistics
-import time
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from gpt import presets
-from gpt.data import Batches, Splits
 from gpt.effects import PATH, Effect, read
-from gpt.evaluate import window_losses
 from gpt.folders import cache_folder
-from gpt.learner import Learner
-from gpt.schedule import Progress, lr_at, sizes_at
 from gpt.settings import make_config, to_text
-from gpt.world import World
-from tests.conftest import prepared
+from tests.trials import SEEDS, Trained, key, losses, seeded
 
-SEEDS = 1, 2, 3
-WORKERS = 2
 TURNS = 5
 MUON = {"optimizer": "muon"}
 ROTARY = {"positions": "rotary"}
@@ -102,76 +92,6 @@ def base(also: dict[str, Any], steps: int) -> dict[str, Any]:
     return {**values, **shorter, "device": "cpu", **also}
 
 
-def loss(settings: dict[str, Any]) -> float:
-    """The exact validation loss of a model after all its steps."""
-    trained = Trained({**settings, "threads": 1})
-    trained.go_on(trained.config.max_iters)
-    return trained.val()
-
-
-def losses(changes: list[Change], steps: int) -> dict[str, float]:
-    """That of every run that is needed, by its settings; those known already are not repeated."""
-    wanted = {
-        key(settings): settings
-        for change in changes
-        for pair in (change.before(steps), change.after(steps))
-        for settings in seeded(pair)
-    }
-    scratch = cache_folder() / "effects.jsonl"
-    lines = scratch.read_text("utf-8").splitlines() if scratch.exists() else []
-    known: dict[str, float] = dict(map(json.loads, lines))
-    missing = [settings for settings in wanted if settings not in known]
-    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool, scratch.open("a") as file:
-        for settings, found in pool.imap_unordered(partial(_labelled, wanted), missing):
-            known[settings] = found
-            print(json.dumps([settings, found]), file=file, flush=True)
-    return known
-
-
-def _labelled(wanted: dict[str, dict[str, Any]], name: str) -> tuple[str, float]:
-    return name, loss(wanted[name])
-
-
-def seeded(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{**settings, "seed": seed} for seed in SEEDS]
-
-
-def key(settings: dict[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True)
-
-
-class Trained:
-    """A model that makes steps, as the training loop makes them."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.config = make_config(settings)
-        self.world = World.of(self.config)
-        self.world.set_up()
-        corpus = prepared(self.config.dataset)
-        self.learner = Learner(self.config, corpus.vocab_size, self.world)
-        self.splits = Splits(corpus)
-        self.batches = Batches(self.splits.train, self.config, self.world.device)
-        self.step = 0
-
-    def go_on(self, steps: int) -> float:
-        """So many more steps, and the seconds they took."""
-        start = time.perf_counter()
-        for step in range(self.step, self.step + steps):
-            # What an update draws is for the step after it.
-            self.batches.resize(*sizes_at(self.config, Progress(step + 1)))
-            lr = lr_at(self.config, Progress(step))
-            self.learner.update(self.batches, lr, True, _nothing)
-        self.step += steps
-        return time.perf_counter() - start
-
-    def val(self) -> float:
-        """The exact loss over the validation split."""
-        model = self.learner.model.eval()
-        found = window_losses(model, self.splits.val, self.config.block_size, self.world)
-        total, count = map(sum, zip(*((loss * n, n) for loss, n in found), strict=True))
-        return total / count
-
-
 def ratio(before: dict[str, Any], after: dict[str, Any]) -> float:
     """How many times as long a step takes, the median of some turns."""
     models = Trained(after), Trained(before)
@@ -179,10 +99,6 @@ def ratio(before: dict[str, Any], after: dict[str, Any]) -> float:
         model.go_on(3)
     turns = [[model.go_on(8) for model in models] for _ in range(TURNS)]
     return statistics.median(changed / unchanged for changed, unchanged in turns)
-
-
-def _nothing() -> None:
-    """Nobody asks this training to stop."""
 
 
 def measure(change: Change, steps: int, known: dict[str, float]) -> Effect:
@@ -204,14 +120,26 @@ def measure(change: Change, steps: int, known: dict[str, float]) -> Effect:
     )
 
 
-def main(steps: int, names: list[str]) -> None:
+def timed(change: Change, effects: list[Effect]) -> Effect:
+    """The known effect of a change, with the time of a step measured again."""
+    value = to_text(change.value)
+    known = next(it for it in effects if (it.setting, it.after) == (change.setting, value))
+    time = ratio(change.before(known.steps), change.after(known.steps))
+    return replace(known, time=round(time, 2))
+
+
+def main(steps: int, names: list[str], times: bool) -> None:
     changes = [change for change in CHANGES if not names or change.setting in names]
-    known = losses(changes, steps)
-    found = [measure(change, steps, known) for change in changes]
+    before = read(PATH) if PATH.exists() else []
+    if times:
+        found = [timed(change, before) for change in changes]
+    else:
+        pairs = [pair for it in changes for pair in (it.before(steps), it.after(steps))]
+        trials = [trial for pair in pairs for trial in seeded(pair)]
+        known = losses(trials, cache_folder() / "effects.jsonl")
+        found = [measure(change, steps, known) for change in changes]
     again = {effect.setting for effect in found}
-    kept = [
-        effect for effect in (read(PATH) if PATH.exists() else []) if effect.setting not in again
-    ]
+    kept = [effect for effect in before if effect.setting not in again]
     with PATH.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [column.name for column in fields(Effect)])
         writer.writeheader()
@@ -223,6 +151,7 @@ def main(steps: int, names: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What each setting does to the reference run.")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--times", action="store_true")
     parser.add_argument("settings", nargs="*")
     given = parser.parse_args()
-    main(given.steps, given.settings)
+    main(given.steps, given.settings, given.times)
