@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 
 from gpt.textfiles import Piece, Place
+from gpt.utf8 import Passage
 
 SHORTEST = 1 << 18
 """Characters; a chunk has more, or small files would cost more to hand over than to encode."""
@@ -46,8 +47,8 @@ def chunks(pieces: Iterable[Piece], start: Place) -> Generator[Piece, None, None
         if len(text) > SHORTEST and (end := boundary(text)):
             origin, skip = (begin, end - len(rest)) if end >= len(rest) else (rest_begin, end)
             rest_begin = Place(origin.file, origin.offset, origin.skip + skip)
-            yield Piece(text[:end], rest_begin, done)
+            yield Piece(Passage.of_text(text[:end]), rest_begin, done)
             text = text[end:]
         rest, begin = text, piece.end
     if rest:
-        yield Piece(rest, begin, done)
+        yield Piece(Passage.of_text(rest), begin, done)

@@ -14,7 +14,7 @@ from gpt import cache
 from gpt.events import Progress
 from gpt.sources import Pace, megabytes
 from gpt.textfiles import CorpusError, TextFiles
-from gpt.tokenizer import code_points
+from gpt.utf8 import POINTS
 
 SHORTEST = 11
 """Characters; fewer do not give each split the two tokens that one prediction takes."""
@@ -73,21 +73,14 @@ def _read(
     import numpy as np
 
     digest = hashlib.sha256()
-    seen = np.zeros(0x110000, np.bool_)
-    ascii_seen = b""
+    seen = np.zeros(POINTS, np.bool_)
     length = 0
     pace = Pace()
     for piece in text.pieces():
         check()
-        raw = piece.utf8
-        digest.update(raw)
-        # Usually nothing is left, and then this is several times as quick as the table.
-        if not piece.text.isascii() or raw.translate(None, ascii_seen):
-            points = code_points(piece.text)
-            known = seen.take(points, mode="clip")
-            seen[points[~known]] = True
-            ascii_seen = bytes(np.flatnonzero(seen[:128]).tolist())
-        length += len(piece.text)
+        digest.update(piece.passage.utf8)
+        piece.passage.mark(seen)
+        length += piece.passage.length
         if pace.due():
             yield megabytes(piece.done * share, text.size)
     characters = "".join(map(chr, np.flatnonzero(seen).tolist()))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gpt.errors import Refused
 from gpt.text import visible
+from gpt.utf8 import Passage
 
 PIECE_BYTES = 1 << 18
 """Small enough that a piece and its tokens stay in the processor's cache."""
@@ -52,17 +53,15 @@ START = Place()
 class Piece:
     """Some consecutive characters of a text, and the place that follows them."""
 
-    text: str
+    passage: Passage
     end: Place
     done: int
     """Bytes of all files up to the end of this piece."""
-    raw: bytes | None = None
-    """What the file has there, where that is this text in UTF-8 unchanged."""
 
     @property
-    def utf8(self) -> bytes:
-        """The text in UTF-8."""
-        return self.text.encode() if self.raw is None else self.raw
+    def text(self) -> str:
+        """The characters."""
+        return self.passage.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +98,14 @@ class TextFiles:
         for number in range(start.file, len(self.files)):
             first = start.offset if number == start.file else 0
             follows = number + 1 < len(self.files)
-            for text, raw, offset, final in _decoded(self.files[number], first):
-                if final and follows and text[-1:] not in ("", "\n"):
-                    text, raw = text + "\n", None
-                left = max(0, skip - len(text))
+            for passage, offset, final in _passages(self.files[number], first):
+                if final and follows and passage.utf8[-1:] not in (b"", b"\n"):
+                    passage = Passage.of(passage.utf8 + b"\n")
+                left = max(0, skip - passage.length)
                 end = Place(number + 1, 0, left) if final else Place(number, offset, left)
-                yield Piece(text[skip:], end, before + offset, None if skip else raw)
+                if skip:
+                    passage = Passage.of_text(passage.text[skip:])
+                yield Piece(passage, end, before + offset)
                 skip = left
                 if final:
                     before += offset
@@ -180,11 +181,10 @@ def describe(root: Path, files: list[Path], others: Iterable[Path] = ()) -> Text
     return TextFiles(root, tuple(files), tuple(others), size, digest.hexdigest())
 
 
-def _decoded(file: Path, offset: int) -> Iterator[tuple[str, bytes | None, int, bool]]:
+def _passages(file: Path, offset: int) -> Iterator[tuple[Passage, int, bool]]:
     """The characters of one file from a byte on, in pieces.
 
-    With each come its bytes where nothing about them was changed, the offset of the byte after
-    it, and whether it is the last of the file.
+    With each come the offset of the byte after it, and whether it is the last of the file.
     """
     raw, final = b"", False
     try:
@@ -193,39 +193,47 @@ def _decoded(file: Path, offset: int) -> Iterator[tuple[str, bytes | None, int, 
             while not final:
                 raw += stream.read(PIECE_BYTES)
                 final = not stream.peek(1)
-                text, used = _text(file, raw, offset, final)
-                same = b"\r" not in raw
-                if offset == 0 and text.startswith("\ufeff"):
-                    text, same = text[1:], False
+                used = len(raw) if final else _whole(raw)
+                passage = _passage(file, raw[:used], offset)
                 offset += used
-                yield text, raw[:used] if same else None, offset, final
+                yield passage, offset, final
                 raw = raw[used:]
     except OSError as error:
         raise _unreadable(file, error) from None
 
 
-def _text(file: Path, raw: bytes, offset: int, final: bool) -> tuple[str, int]:
-    """The whole characters that bytes begin with, and how many bytes those are.
+def _whole(raw: bytes) -> int:
+    """How many bytes are whole characters, if those after them go on.
 
     A carriage return at the end waits for the line feed that may follow.
     """
+    for back in range(1, min(4, len(raw)) + 1):
+        byte = raw[-back]
+        if not 0x80 <= byte < 0xC0:  # the first of a character
+            width = 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            return len(raw) - back if width > back or byte == ord("\r") else len(raw)
+    return len(raw)  # which is an error, or nothing
+
+
+def _passage(file: Path, raw: bytes, offset: int) -> Passage:
+    """The characters of bytes that come at an offset of a file, each line end as `\n`."""
     if (zero := raw.find(0)) >= 0:
         raise CorpusError(
             f"{_shown(file)} is not UTF-8: it has a zero byte at offset {offset + zero:,}, "
             "as pictures, programs and UTF-16 have."
         )
     try:
-        text, used = codecs.utf_8_decode(raw, "strict", final)
+        passage = Passage.of(raw)
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{_shown(file)} is not UTF-8: byte {raw[error.start]:#04x} at offset "
             f"{offset + error.start:,}. Save it as UTF-8 and try again."
         ) from None
-    if "\r" in text:
-        if text[-1] == "\r" and not final:
-            text, used = text[:-1], used - 1
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text, used
+    marked = offset == 0 and raw.startswith(codecs.BOM_UTF8)
+    if not marked and b"\r" not in raw:
+        return passage
+    text = raw[3 * marked :].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return Passage.of(text)
 
 
 def _size(file: Path) -> int:

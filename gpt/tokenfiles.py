@@ -6,7 +6,7 @@ The first 90 % of the characters are `train.bin`, the rest `val.bin`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from gpt.events import Notice, Progress
 from gpt.scan import Scan
 from gpt.sources import Pace, megabytes
 from gpt.textfiles import CorpusError, Piece, TextFiles
-from gpt.tokenizer import Tokenizer
+from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, Tokenizer
 from gpt.unfinished import Mark, Unfinished
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write(
         with contextlib.closing(_encoded(text, found, tokenizer, files.mark, check)) as parts:
             for part in parts:
                 check()
-                files.append(part.train, part.val, part.piece.end, len(part.piece.text))
+                files.append(part.train, part.val, part.piece.end, part.piece.passage.length)
                 if pace.due():
                     yield megabytes(text.size * share + part.piece.done * (1 - share), text.size)
         if files.mark.characters != found.length or text.changed():
@@ -79,26 +79,40 @@ def write(
 def _encoded(
     text: TextFiles, found: Scan, tokenizer: Tokenizer, mark: Mark, check: Callable[[], None]
 ) -> Generator[_Part, None, None]:
-    """The text from a mark on, with its ids. All processors work on byte pairs."""
-    dtype = f"<u{2 if dtype_of(tokenizer.model_vocab_size) == 'uint16' else 4}"
+    """The text from a mark on, with its ids."""
+    left = found.train_length - mark.characters
+    if isinstance(tokenizer, CharTokenizer):
+        return _characters(text.pieces(mark.place), left, tokenizer)
+    pieces = chunks(text.pieces(mark.place), mark.place)
+    return _byte_pairs(pieces, left, tokenizer, check)
+
+
+def _characters(
+    pieces: Iterable[Piece], left: int, tokenizer: CharTokenizer
+) -> Generator[_Part, None, None]:
+    """The ids of pieces, of whose characters `left` are trained on."""
+    for piece in pieces:
+        ids = tokenizer.encode_passage(piece.passage)
+        yield _Part(piece, ids[: max(0, left)], ids[max(0, left) :])
+        left -= len(ids)
+
+
+def _byte_pairs(
+    pieces: Iterable[Piece], left: int, tokenizer: GPT2Tokenizer, check: Callable[[], None]
+) -> Generator[_Part, None, None]:
+    """The same in byte pairs, on which all processors work."""
 
     def encoded(job: tuple[Piece, int]) -> _Part:
-        piece, left = job
-        halves = piece.text[:left], piece.text[left:]
-        ids = [tokenizer.encode_array(half).astype(dtype, copy=False) for half in halves]
-        return _Part(piece, *ids)
+        piece, count = job
+        halves = piece.text[:count], piece.text[count:]
+        return _Part(piece, *(tokenizer.encode_array(half).astype("<u2") for half in halves))
 
     def jobs() -> Generator[tuple[Piece, int], None, None]:
-        """Each piece, and how many of its characters are trained on."""
-        left = found.train_length - mark.characters
+        behind = 0
         for piece in pieces:
-            yield piece, max(0, left)
-            left -= len(piece.text)
+            yield piece, max(0, left - behind)
+            behind += piece.passage.length
 
-    if tokenizer.kind == "char":  # quicker than to hand it over to another thread
-        pieces = text.pieces(mark.place)
-        return (encoded(job) for job in jobs())
-    pieces = chunks(text.pieces(mark.place), mark.place)
     tokenizer.encode_array("")  # what the threads share is made once
     return threads.in_order(encoded, jobs(), threads.cores(), check)
 

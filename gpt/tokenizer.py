@@ -18,11 +18,14 @@ from gpt import disk
 from gpt.alphabet import listed, quoted, spans
 from gpt.errors import Refused
 from gpt.text import visible
+from gpt.utf8 import POINTS, Passage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import tiktoken
+
+    from gpt.utf8 import Table
 
 Kind = Literal["char", "gpt2"]
 
@@ -108,10 +111,9 @@ class CharTokenizer:
         except KeyError:
             raise TokenizerError(self._refusal(text)) from None
 
-    def encode_array(self, text: str) -> npt.NDArray[np.uint16 | np.uint32]:
+    def encode_passage(self, passage: Passage) -> Table:
         """The ids of a text of which each character is known, (characters,)."""
-        # Code points fit the table, so clipping changes nothing; it is the quickest way to take.
-        return self._table.take(code_points(text), mode="clip")
+        return passage.look_up(self._table)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these ids; U+FFFD for each that is no token."""
@@ -126,11 +128,11 @@ class CharTokenizer:
         return {"kind": self.kind, "characters": self.characters}
 
     @cached_property
-    def _table(self) -> npt.NDArray[np.uint16 | np.uint32]:
-        """The id of each code point, (0x110000,)."""
+    def _table(self) -> Table:
+        """The id of each code point, (POINTS,)."""
         import numpy as np
 
-        ids = np.zeros(0x110000, np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
+        ids = np.zeros(POINTS, np.uint16 if self.vocab_size <= 1 << 16 else np.uint32)
         ids[[ord(character) for character in self.characters]] = np.arange(self.vocab_size)
         return ids
 
@@ -265,15 +267,6 @@ def read(path: Path) -> Tokenizer:
         raise TokenizerError(f"{name} is damaged: {error}") from None
     except (ValueError, RecursionError):
         raise TokenizerError(f"{name} is damaged: it is not JSON.") from None
-
-
-def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
-    """The code point of each character, (characters,)."""
-    import numpy as np
-
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le"), "<u4")
 
 
 def _ranks(merges: str) -> dict[bytes, int]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gpt import tokenizer
 from gpt.corpus import Corpus
 from gpt.tokenizer import CharTokenizer, GPT2Tokenizer, TokenizerError
+from gpt.utf8 import Passage
 
 ANY_TEXT = st.text(max_size=200)
 ANY_IDS = st.lists(st.integers(-3, 50400), max_size=40)
@@ -56,7 +57,7 @@ def test_any_text_comes_back_from_characters(text: str) -> None:
     ids = tokens.encode(text)
 
     assert tokens.decode(ids) == text
-    assert tokens.encode_array(text).tolist() == ids
+    assert tokens.encode_passage(Passage.of_text(text)).tolist() == ids
 
 
 @given(ANY_TEXT)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from gpt.errors import Refused
 from gpt.folders import cache_folder
 from gpt.text import visible
 
-SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+FOLDER = Path(__file__).parent
+UTF8 = FOLDER / "utf8.c"
+"""By itself, since texts are prepared without torch, whose threads the others share."""
+SOURCES = sorted(source for source in FOLDER.glob("*.[ch]") if source != UTF8)
 FLAGS = (
     "-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp", "-fPIC", "-shared",
@@ -65,13 +69,7 @@ def library() -> ctypes.CDLL:
     Raises:
         NativeError: this machine has no C compiler, or one that cannot build them.
     """
-    path = _path()
-    loaded = _load(path) if path.exists() else None
-    if loaded is None:
-        _compile(path)
-        loaded = _load(path)
-    if loaded is None:
-        raise NativeError(f"{path} cannot be loaded")
+    loaded = built()
     if len(pools := _thread_pools()) > 1:
         raise NativeError(f"the compiler's threads are not torch's ({' and '.join(sorted(pools))})")
     for name, types in FUNCTIONS.items():
@@ -79,6 +77,22 @@ def library() -> ctypes.CDLL:
         function.argtypes = [TYPES[letter] for letter in types]
         function.restype = RESULTS.get(name.split("_")[0])
     loaded.block_kept.restype = ctypes.c_int64
+    return loaded
+
+
+def built(sources: Sequence[Path] = SOURCES, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
+    """The library that these sources make, loaded.
+
+    Raises:
+        NativeError: as for `library`.
+    """
+    path = _path(sources, flags)
+    loaded = _load(path) if path.exists() else None
+    if loaded is None:
+        _compile(path, sources, flags)
+        loaded = _load(path)
+    if loaded is None:
+        raise NativeError(f"{path} cannot be loaded")
     return loaded
 
 
@@ -90,10 +104,10 @@ def _load(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _path() -> Path:
+def _path(sources: Sequence[Path] = SOURCES, flags: Sequence[str] = FLAGS) -> Path:
     """Where the library for these sources and this processor is kept."""
-    digest = hashlib.sha256(" ".join((*FLAGS, platform.machine(), _processor())).encode())
-    for source in SOURCES:
+    digest = hashlib.sha256(" ".join((*flags, platform.machine(), _processor())).encode())
+    for source in sources:
         digest.update(source.read_bytes())
     return cache_folder() / "native" / f"{digest.hexdigest()[:16]}.so"
 
@@ -106,18 +120,18 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _compile(path: Path) -> None:
+def _compile(path: Path, sources: Sequence[Path] = SOURCES, flags: Sequence[str] = FLAGS) -> None:
     names = (os.environ.get("CC"), *COMPILERS)
     compiler = next((found for name in names if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise NativeError("this machine has no C compiler")
-    sources = [str(source) for source in SOURCES if source.suffix == ".c"]
+    names_of_c = [str(source) for source in sources if source.suffix == ".c"]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent)
         with tempfile.TemporaryDirectory(prefix=PART, dir=path.parent) as folder:
             made = Path(folder) / path.name
-            command = [compiler, *FLAGS, *sources, "-o", str(made), "-lm"]
+            command = [compiler, *flags, *names_of_c, "-o", str(made), "-lm"]
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BUILD_SECONDS
             )
