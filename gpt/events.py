@@ -147,6 +147,14 @@ _KINDS: dict[str, type[Event]] = {
     )
 }  # fmt: skip
 _FIELDS = {kind: get_type_hints(kind) for kind in _KINDS.values()}
+_CHECKS = {
+    kind: {
+        name: (get_origin(hint) is Literal, get_args(hint) or (hint,))
+        for name, hint in hints.items()
+    }
+    for kind, hints in _FIELDS.items()
+}
+"""Of each field whether it has a choice of values, and those; else the types that it may have."""
 _REQUIRED = {
     kind: frozenset(
         f.name
@@ -190,15 +198,24 @@ def from_json(line: str) -> Event | None:
     record: object = json.loads(line)
     if not isinstance(record, dict):
         raise ValueError("a journal line is a JSON object")
-    values = cast(dict[str, Any], record)
+    return from_values(cast(dict[str, Any], record))
+
+
+def from_values(values: dict[str, Any]) -> Event | None:
+    """The event of what `from_json` reads.
+
+    Raises:
+        ValueError: it is none.
+    """
     kind = _KINDS.get(str(values.get("event")))
     if kind is None:
         return None
-    known = {name: values[name] for name in _FIELDS[kind] if name in values}
+    checks = _CHECKS[kind]
+    known = {name: values[name] for name in checks if name in values}
     if missing := _REQUIRED[kind] - known.keys():
         raise ValueError(f"{kind.__name__.lower()} without {', '.join(sorted(missing))}")
     for name, value in known.items():
-        if not _fits(value, _FIELDS[kind][name]) or (name == "time" and not 0 <= value < LATEST):
+        if not _fits(value, *checks[name]) or (name == "time" and not 0 <= value < LATEST):
             raise ValueError(f"{kind.__name__.lower()} with an impossible {name}")
     return kind(**known)
 
@@ -213,11 +230,10 @@ def is_figure(value: object) -> bool:
     return type(value) is float and -1e100 <= value <= 1e100
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value out of JSON is of a field's type."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    allowed = get_args(hint) or (hint,)
+def _fits(value: object, literal: bool, allowed: tuple[object, ...]) -> bool:
+    """Whether a value out of JSON is of a field's type, or one of its values."""
+    if literal:
+        return value in allowed
     if type(value) is int or type(value) is float:
         # JSON may write a whole float without its point.
         return is_figure(value) and (float in allowed or type(value) in allowed)

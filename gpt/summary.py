@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from gpt import disk, reader
 from gpt.curve import Curve
-from gpt.events import Event, from_json
+from gpt.events import Event, from_values
 from gpt.record import LOG_LINES, SAMPLES, Record, Written
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _encode_event(event: Event | None) -> dict[str, Any] | None:
 
 
 def _decode_event(values: dict[str, Any] | None) -> Event | None:
-    return None if values is None else from_json(json.dumps(values))
+    return None if values is None else from_values(values)
 
 
 def _encode_curve(curve: Curve) -> dict[str, dict[str, str]]:
