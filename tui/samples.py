@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from textual.message import Message
 
@@ -18,6 +19,8 @@ HURRY = 5.0
 """How many times faster it types when a newer sample waits."""
 EVERY = 0.3
 """Seconds between two repaints while typing."""
+FIRST = 20
+"""Samples that are put in rows before anybody scrolls: all of a long run's take a while."""
 STALL = 1.0
 """Seconds that count at most between two repaints, so that a pause is not made up for."""
 
@@ -86,6 +89,8 @@ class Samples(ScrollPane):
         self.clock = clock
         self.past = False
         """Whether it shows an earlier moment of the run: then nothing is typed."""
+        self.scrolled = False
+        """Whether anybody ever scrolled, so that all samples are in rows."""
         self._typed_at = 0.0
         self._blocks: dict[int, tuple[Written, int, list[Row]]] = {}
 
@@ -135,11 +140,18 @@ class Samples(ScrollPane):
         newest = self.newest()
         if len(self._blocks) > 2 * SAMPLES:
             self._blocks.clear()
-        for sample in record.samples:
+        first = 0 if self.scrolled else max(0, len(record.samples) - FIRST)
+        for sample in islice(record.samples, first, None):
             if newest is not None and sample is newest[0]:
                 return [*rows, *self._block(sample, width, newest[1])]
             rows += [*self._whole(sample, width), []]
         return rows or [[("faint", "Nothing yet.")]]
+
+    def action_scroll_rows(self, count: int) -> None:
+        if not self.scrolled:
+            self.scrolled = True
+            self.draw()
+        super().action_scroll_rows(count)
 
     def plain_text(self) -> str:
         samples = self.record.samples if self.record else ()
