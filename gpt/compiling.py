@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from gpt.evaluate import Forward, batch_loss
 from gpt.folders import cache_folder
@@ -19,8 +20,9 @@ def compiled(model: GPT, sizes: Sequence[tuple[int, int]], world: World) -> Forw
     """The model's forward pass, compiled now rather than in the first step, both ways.
 
     On a CPU, where compiling takes longest, it is the block alone, which all layers share, and
-    training alone: evaluations and samples come in too many shapes. What the compiler made is
-    kept for other runs.
+    training alone. Elsewhere it is all of the model, for batches of these sizes: an exact
+    evaluation ends in shorter ones, which are not worth compiling for. What the compiler made
+    is kept for other runs.
 
     Args:
         sizes: every (batch_size, block_size) that will be trained with.
@@ -38,12 +40,23 @@ def compiled(model: GPT, sizes: Sequence[tuple[int, int]], world: World) -> Forw
         run = torch.compile(run_block, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
         model.transformer.run = cast(RunBlock, run)
     else:
-        forward = torch.compile(model)  # pyright: ignore[reportUnknownMemberType]
+        forward = _for_sizes(model, sizes)
     with warnings.catch_warnings():
         # It tells that it looks through a cached function, as it should.
         warnings.filterwarnings("ignore", message=".*lru_cache")
         for size in sizes:
             _run_both_ways(model, forward, size, world)
+    return forward
+
+
+def _for_sizes(model: GPT, sizes: Sequence[tuple[int, int]]) -> Forward:
+    """The whole model, compiled for batches of these sizes, and as it is for others."""
+    quick = torch.compile(model, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
+    known = set(sizes)
+
+    def forward(idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return (quick if tuple(idx.shape) in known else model)(idx, targets)
+
     return forward
 
 

@@ -170,8 +170,8 @@ def attention(qk: Tensor, v: Tensor, dropout: float) -> Tensor:
         dropout: share of the weights that is left out.
     """
     batch, time, heads, channels = v.shape
-    busy = batch * heads >= torch.get_num_threads()
-    if busy and not dropout and is_native(qk, channels):
+    # The compiler cannot see how many threads there are, and with `is_native` never asks.
+    if not dropout and is_native(qk, channels) and batch * heads >= torch.get_num_threads():
         return native.attention(qk, v)
     q, k = qk.transpose(1, 2).chunk(2, dim=1)
     v = v.transpose(1, 2)
@@ -228,18 +228,24 @@ def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, f
 def angles(start: int, end: int, channels: int, device: torch.device) -> Tensor:
     """How far each pair of channels is turned at the places from `start` up to `end`.
 
-    Unit complex numbers (end - start, 1, channels / 2); frequencies from 1 to 1/1000 a token
-    (RoPE, arXiv:2104.09864).
+    Radians, (end - start, 1, channels / 2); frequencies from 1 to 1/1000 a token (RoPE,
+    arXiv:2104.09864).
     """
     frequencies = 1000.0 ** -torch.linspace(0, 1, channels // 2, device=device)
-    turns = torch.outer(torch.arange(start, end, device=device), frequencies)
-    return torch.polar(torch.ones_like(turns), turns)[:, None]
+    return torch.outer(torch.arange(start, end, device=device), frequencies)[:, None]
+
+
+@lru_cache(maxsize=4)
+def _unit_numbers(start: int, end: int, channels: int) -> Tensor:
+    """The complex numbers by which `angles` turn, on the CPU."""
+    turned = angles(start, end, channels, torch.device("cpu"))
+    return torch.polar(torch.ones_like(turned), turned)
 
 
 @lru_cache(maxsize=4)
 def turns(start: int, time: int, channels: int) -> tuple[Tensor, Tensor]:
     """The cosines and sines of `angles`, as the kernel in C wants them: (time, channels)."""
-    turns = angles(start, start + time, channels, torch.device("cpu"))[:, 0]
+    turns = _unit_numbers(start, start + time, channels)[:, 0]
     cosines = turns.real.repeat_interleave(2, dim=1)
     sines = torch.stack((-turns.imag, turns.imag), dim=-1).flatten(1)
     return cosines, sines
@@ -247,12 +253,14 @@ def turns(start: int, time: int, channels: int) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, start: int) -> Tensor:
     """Turn queries or keys, (batch, time, heads, channels), by where they stand."""
-    turned = angles(start, start + x.size(1), x.size(-1), x.device)
+    end, channels = start + x.size(1), x.size(-1)
     pairs = x.float().view(*x.shape[:-1], -1, 2)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        return torch.view_as_real(torch.view_as_complex(pairs) * turned).flatten(-2).to(x.dtype)
+        turned = torch.view_as_complex(pairs) * _unit_numbers(start, end, channels)
+        return torch.view_as_real(turned).flatten(-2).to(x.dtype)
     # The compiler knows no complex numbers.
-    even, odd, cos, sin = pairs[..., 0], pairs[..., 1], turned.real, turned.imag
+    radians = angles(start, end, channels, x.device)
+    even, odd, cos, sin = pairs[..., 0], pairs[..., 1], radians.cos(), radians.sin()
     turned_pairs = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned_pairs.flatten(-2).to(x.dtype)
 
