@@ -17,7 +17,7 @@ from gpt.reference import Reference
 from tui import axes, series
 from tui.caption import caption
 from tui.chart import overfitting
-from tui.curves import Curves
+from tui.curves import Curves, background
 from tui.figures import sparkline
 from tui.layout import AXES, METRICS, SMOOTHING, WINDOWS, Layout
 from tui.lines import plain
@@ -278,7 +278,7 @@ def test_a_chart_in_braille() -> None:
 def test_a_chart_in_ascii_with_every_marker() -> None:
     # given: a noisy curve, heavily smoothed, and a reference one lower
     noisy = [loss + 0.15 * (-1) ** step for step, loss in enumerate(FALLING)]
-    lower = Reference(list(range(100)), [loss - 0.7 for loss in FALLING])
+    lower = background(Reference(list(range(100)), [loss - 0.7 for loss in FALLING]))
     curves = Curves(run_of(noisy), lower, Layout(smoothing=len(SMOOTHING) - 1))
 
     # when
@@ -306,7 +306,8 @@ def test_a_chart_in_ascii_with_every_marker() -> None:
 
 def test_the_legend_gives_each_marker_and_its_value() -> None:
     # given
-    curves = Curves(run_of(FALLING), Reference([0, 50], [4.0, 2.0]), Layout(smoothing=UNSMOOTHED))
+    faint = background(Reference([0, 50], [4.0, 2.0]))
+    curves = Curves(run_of(FALLING), faint, Layout(smoothing=UNSMOOTHED))
 
     # when
     now = plain([curves.legend(None, 80)])
@@ -369,7 +370,7 @@ def test_by_time_and_by_tokens() -> None:
 
 def test_the_reference_is_drawn_ahead_of_the_run_and_before_it_has_begun() -> None:
     # given
-    shipped = reference.read(SHIPPED / "shakespeare_char_cpu.csv")
+    shipped = background(reference.read(SHIPPED / "shakespeare_char_cpu.csv"))
     record = Record()
 
     # when
@@ -425,7 +426,8 @@ def test_any_run_is_drawn_at_any_size(
     record = run_of([NAN if loss is None else loss for loss in losses])
 
     # when
-    picture = Curves(record, Reference([0, 30], [3.0, 2.0]), layout).picture(columns, rows)
+    faint = background(Reference([0, 30], [3.0, 2.0]))
+    picture = Curves(record, faint, layout).picture(columns, rows)
 
     # then
     assert len(picture.rows) == rows

@@ -108,10 +108,12 @@ class Nanodeck(LeavingApp):
         if session.over and not self._ending_seen:
             self._end(session)
         screen = self.screen
-        if isinstance(screen, Redrawn) and (changed or session.view.live):
-            screen.refresh_view()
-        for line in screen.query(StatusLine):
-            line.show(session.view)
+        if isinstance(screen, Redrawn):
+            if changed or session.view.live:
+                screen.refresh_view()
+        else:
+            for line in screen.query(StatusLine):
+                line.show(session.view)
         self.set_window_title(title(session.view))
         self.exit_if_due()
 

@@ -12,7 +12,7 @@ from textual.message import Message
 
 from gpt.record import Record
 from tui.caption import caption
-from tui.curves import TITLES, Curves, Picture
+from tui.curves import TITLES, Curves, Picture, background
 from tui.layout import USUAL_SMOOTHING, Layout
 from tui.lines import Row, Run
 from tui.panes import Pane
@@ -46,7 +46,7 @@ class Chart(Pane):
 
     def __init__(self, number: int, layout: Layout, reference: Reference | None) -> None:
         self.look = layout
-        self.reference = reference
+        self.reference = None if reference is None else background(reference)
         self.characters_per_token: float | None = None
         self.cursor: int | None = None
         self.curves: Curves | None = None

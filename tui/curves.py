@@ -58,9 +58,13 @@ class Picture:
 
 
 class Curves:
-    """The curves of a record on the axes that a layout asks for."""
+    """The curves of a record on the axes that a layout asks for.
 
-    def __init__(self, record: Record, reference: Reference | None, layout: Layout) -> None:
+    Args:
+        reference: the curve behind them, as `background` makes it.
+    """
+
+    def __init__(self, record: Record, reference: Points | None, layout: Layout) -> None:
         self.record = record
         self.layout = layout
         # Copies: the record grows between drawing a curve and reading a value from it.
@@ -77,7 +81,9 @@ class Curves:
             known = [(event.step or 0, event.val) for event in record.evals]
             self.marks = _unzip((self.x_of(s), y) for s, y in known if y is not None)
             if reference is not None:
-                self.reference = self._faint(reference)
+                steps, losses = reference
+                here = layout.axis == "step"
+                self.reference = steps if here else [self.x_of(s) for s in steps], losses
 
     def x_of(self, step: float) -> float:
         """Where a step lies on the x axis; one that has not come yet as if the pace stayed."""
@@ -160,13 +166,6 @@ class Curves:
             "val": self.marks,
         }
 
-    def _faint(self, reference: Reference) -> Points:
-        steps, losses = reference.steps, reference.loss
-        if not steps:
-            steps, losses = reference.eval_steps, reference.val_loss
-        span = REFERENCE_SPAN * max(steps, default=0)
-        return [self.x_of(step) for step in steps], series.smooth(steps, losses, span)
-
     def _scaled(self, xs: list[float], ys: list[float]) -> tuple[list[float], list[float]]:
         if not self.layout.log:
             return xs, ys
@@ -188,6 +187,15 @@ class Curves:
                 return numbers.fixed(value, 0)
             case _:
                 return numbers.fixed(value, 4)
+
+
+def background(reference: Reference) -> Points:
+    """The steps and smoothed losses of a reference: the same for every drawing."""
+    steps, losses = reference.steps, reference.loss
+    if not steps:
+        steps, losses = reference.eval_steps, reference.val_loss
+    span = REFERENCE_SPAN * max(steps, default=0)
+    return [float(step) for step in steps], series.smooth(steps, losses, span)
 
 
 def span_of(record: Record, layout: Layout) -> float:

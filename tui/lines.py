@@ -37,7 +37,9 @@ class Lines(Widget):
         super().__init__(id=id, classes=classes)
         self.rows: list[Row] = []
         self._painted: list[Row] = []
+        self._styles: dict[str, Style] = {}
         self._in_border = False
+        self._drawing = False
 
     def put(self, rows: list[Row]) -> None:
         """Show these rows."""
@@ -84,14 +86,31 @@ class Lines(Widget):
             regions = tuple(region.translate(-self.content_offset) for region in border)
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Rows as they are drawn. Where a character stands only the mouse asks, row by row: to
+        put that into all that is drawn would take as long as all the rest."""
+        self._drawing = True
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._drawing = False
+
     def render_line(self, y: int) -> Strip:
         row: Row = self._painted[y] if y < len(self._painted) else ()
-        strip = Strip(Segment(text, self.style_of(role)) for role, text in row)
-        return self._selected(strip, y).apply_offsets(0, y)
+        strip = Strip([Segment(text, self.style_of(role)) for role, text in row])
+        strip = self._selected(strip, y)
+        return strip if self._drawing else strip.apply_offsets(0, y)
 
     def style_of(self, role: str) -> Style:
         """How text with this role looks."""
-        return self.screen.get_component_rich_style(f"run--{role}")
+        style = self._styles.get(role)
+        if style is None:
+            style = self._styles[role] = self.screen.get_component_rich_style(f"run--{role}")
+        return style
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles.clear()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.rows)

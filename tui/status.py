@@ -8,8 +8,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
+from gpt.stopwatch import awake
 from gpt.text import visible
 from tui.numbers import clock
+from tui.pace import FIGURES_EVERY, Pace
 from tui.view import View
 
 
@@ -87,14 +89,17 @@ class StatusLine(Static, can_focus=True):
     def __init__(self) -> None:
         super().__init__("", markup=False)
         self._text = ""
+        self._pace = Pace(FIGURES_EVERY)
 
     def show(self, view: View | None) -> None:
-        """Draw this run, if there is something new; None hides the line."""
+        """Draw this run, if that is due and there is something new; None hides the line."""
+        if view is not None and not self._pace.due(awake(), free=True):
+            return
         text = status(view) if view else ""
         if text != self._text:
             self._text = text
             self.set_class(bool(text), "-shown")
-            self.update(text)
+            self.update(text, layout=False)
 
     async def on_click(self, event: events.Click) -> None:
         """Show the run."""
