@@ -545,7 +545,7 @@ async def test_warnings_of_a_run_under_way_are_told_once(tmp_path: Path) -> None
 # --- when it draws
 
 
-async def test_figures_come_each_second_and_the_chart_every_two_and_a_half(tmp_path: Path) -> None:
+async def test_figures_come_each_second_and_the_chart_every_third(tmp_path: Path) -> None:
     async with stage(tmp_path, training()) as scene:
         # given
         chart = scene.chart()
@@ -565,7 +565,7 @@ async def test_figures_come_each_second_and_the_chart_every_two_and_a_half(tmp_p
         assert scene.chart() == chart
 
         # when
-        await scene.fold(seconds=1.5)
+        await scene.fold(seconds=2)
 
         # then
         assert scene.chart() != chart

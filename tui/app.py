@@ -20,6 +20,7 @@ from tui import messages
 from tui.imports import import_trainer
 from tui.leaving import LeavingApp
 from tui.main import Options
+from tui.pace import TICK
 from tui.past import Reading, open_view, reference
 from tui.session import Session, Trainer, gpt_resume, gpt_train
 from tui.setup import SetupScreen
@@ -30,7 +31,6 @@ from tui.view import View
 if TYPE_CHECKING:
     from tui.bench import BenchScreen
 
-TICK_SECONDS = 0.25
 IMPORT_SECONDS = 0.6
 """After the first paint, so that importing torch does not hold up the first keys."""
 
@@ -84,7 +84,7 @@ class Nanodeck(LeavingApp):
 
     def on_mount(self) -> None:
         """Start the tick; import torch once there is something to look at."""
-        self.set_interval(TICK_SECONDS, self.tick)
+        self.set_interval(TICK, self.tick)
         self.heed_stops()
         if self.options.start:
             self.call_after_refresh(self._setup.press_train)
@@ -100,7 +100,7 @@ class Nanodeck(LeavingApp):
             self.set_window_title(title(None))
             return
         self.precedence.settle()
-        changed = session.drain()
+        session.drain()
         if session.refused is not None:
             self._refuse(session.refused)
             return
@@ -109,8 +109,7 @@ class Nanodeck(LeavingApp):
             self._end(session)
         screen = self.screen
         if isinstance(screen, Redrawn):
-            if changed or session.view.live:
-                screen.refresh_view()
+            screen.refresh_view()
         else:
             for line in screen.query(StatusLine):
                 line.show(session.view)

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 
 from textual.app import App
 
+TICK = 0.5
+"""Seconds between two looks at what is due. What is drawn at one tick is sent together, which
+costs little more than any one part of it: hence whole seconds below."""
 FIGURES_EVERY = 1.0
 LOG_EVERY = 2.0
-CHART_EVERY = 2.5
+CHART_EVERY = 3.0
 SHARE = 0.01
 """Of the time, at most so much is spent on drawing one thing."""
 SELDOM = 8.0
@@ -44,8 +47,11 @@ class Pace:
         return min(wanted, SELDOM * self.every)
 
     def due(self, now: float, free: bool) -> bool:
-        """Whether to draw now; `free` says that the terminal has taken all there was."""
-        if now - self._last < self.seconds:
+        """Whether to draw now; `free` says that the terminal has taken all there was.
+
+        The tick that is nearest counts, since none comes at the very moment.
+        """
+        if now - self._last < self.seconds - TICK / 2:
             return False
         self._last = now
         if not free:

@@ -52,6 +52,7 @@ class RunScreen(Onward):
         self.look = Layout.load()
         self.cursor: int | None = None
         self._drawn = self._charted = -1
+        self._settled: int | None = None
         self._figures = Pace(FIGURES_EVERY)
         self._log = Pace(LOG_EVERY)
         self._curves = Pace(CHART_EVERY)
@@ -83,14 +84,16 @@ class RunScreen(Onward):
         yield Footer(gap=1)
 
     def on_mount(self) -> None:
-        self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view)
+        # Of a run in another process the App does not know.
+        self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view, pause=True)
         if self._problem:
             self.notify(self._problem, severity="warning", markup=False)
         self._choose(self.look.pane)
 
     def on_screen_resume(self) -> None:
         self.heading.elsewhere = not self.view.live and self.view.run.is_live()
-        self._beat.resume()
+        if self.heading.elsewhere:
+            self._beat.resume()
         self.refresh_view()
 
     def on_screen_suspend(self) -> None:
@@ -108,10 +111,15 @@ class RunScreen(Onward):
         return self.view.live or (self.heading.elsewhere and not self.view.record.finished)
 
     def refresh_view(self) -> None:
-        """Draw what is due. The App calls this when the record has news and this is on top."""
+        """Draw what is due. The App calls this on its tick."""
         if not self.is_mounted or app_of(self).screen is not self:
             return
         record, now, moving = self.view.record, self.clock(), self.moving
+        if self.samples.type():
+            self._draw_tail()
+        if not moving and self._settled == record.revision:
+            return
+        self._settled = None if moving else record.revision
         self._turn()
         free = not behind(app_of(self))
         if not moving or self._figures.due(now, free):
@@ -174,7 +182,6 @@ class RunScreen(Onward):
         self._charted = self.view.record.revision
         self.chart.show(self.view.record)
 
-    @on(Samples.Typed)
     def _draw_tail(self) -> None:
         self.tail.show(self.samples.newest())
 

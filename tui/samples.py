@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from textual.message import Message
-
 from gpt.record import SAMPLES, Record, Written
 from gpt.text import visible
-from tui.lines import Lines, Row, Run, app_of
+from tui.lines import Lines, Row, Run
 from tui.panes import ScrollPane
 from tui.wrap import wrap
 
@@ -17,8 +15,6 @@ PACE = 90.0
 """Characters a second: about as fast as one can read along."""
 HURRY = 5.0
 """How many times faster it types when a newer sample waits."""
-EVERY = 0.3
-"""Seconds between two repaints while typing."""
 FIRST = 20
 """Samples that are put in rows before anybody scrolls: all of a long run's take a while."""
 STALL = 1.0
@@ -80,9 +76,6 @@ class Samples(ScrollPane):
 
     TITLE = "the model writes"
 
-    class Typed(Message):
-        """More of the newest sample is shown."""
-
     def __init__(self, number: int, *, typed: bool, clock: Callable[[], float]) -> None:
         super().__init__(number)
         self.typist = Typist() if typed else None
@@ -91,42 +84,28 @@ class Samples(ScrollPane):
         """Whether it shows an earlier moment of the run: then nothing is typed."""
         self.scrolled = False
         """Whether anybody ever scrolled, so that all samples are in rows."""
+        self._typing = False
         self._typed_at = 0.0
         self._blocks: dict[int, tuple[Written, int, list[Row]]] = {}
-
-    def on_mount(self) -> None:
-        self._timer = self.set_interval(EVERY, self.type, pause=True)
-        self._running = False
 
     def show(self, record: Record) -> None:
         if self.record is None and self.typist is not None:
             self.typist.finish(record.samples)
         super().show(record)
-        if (
-            not self._running
-            and not self.past
-            and self.typist
-            and self.typist.behind(record.samples)
-        ):
-            self._typed_at = self.clock()
-            self._running = True
-            self._timer.resume()
+        waiting = self.typist is not None and self.typist.behind(record.samples)
+        if waiting and not self.past and not self._typing:
+            self._typing, self._typed_at = True, self.clock()
 
-    def type(self) -> None:
-        """Show as much more as the time since the last call allows."""
+    def type(self) -> bool:
+        """Show as much more as the time since the last call allows; whether there was any."""
+        if not self._typing or self.typist is None or self.record is None:
+            return False
         now = self.clock()
         seconds, self._typed_at = min(STALL, now - self._typed_at), now
-        on_top = app_of(self).screen is self.screen
-        if self.typist is None or self.record is None or self.past or not on_top:
-            more = False
-        else:
-            more = self.typist.type(self.record.samples, seconds)
-            if self.display:
-                self.draw()
-            self.post_message(self.Typed())
-        if not more:
-            self._running = False
-            self._timer.pause()
+        self._typing = not self.past and self.typist.type(self.record.samples, seconds)
+        if self.display and not self.past:
+            self.draw()
+        return True
 
     def newest(self) -> tuple[Written, int] | None:
         """The newest sample on show, and how many of its characters."""
