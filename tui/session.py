@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import traceback
@@ -139,13 +140,14 @@ class Session:
                     self._phase = event.name
                 elif isinstance(event, Started):
                     begun = True
-                    collect_and_settle()
+                    gc.freeze()
         except Exception as error:
             # A thread that dies silently would leave a screen that waits for ever.
             self._queue.put(self._in_words(error, begun))
         finally:
-            return_memory()
             self._queue.put(None)
+            collect_and_settle()
+            return_memory()
 
     def _in_words(self, error: Exception, begun: bool) -> Finished | Refusal:
         """The error for the person; what is not a refusal in words goes to the log as well."""
