@@ -45,6 +45,7 @@ class Seat:
     """The app in a pseudo-terminal whose output is always read."""
 
     def __init__(self, folder: Path, *words: str, size: tuple[int, int] = SIZE) -> None:
+        self.folder = folder
         self.output = bytearray()
         self.pace: float | None = None
         """Bytes a second that it takes, where that is limited."""
@@ -60,6 +61,7 @@ class Seat:
                 **os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor",
                 "NANODECK_STATE_DIR": str(folder / "state"),
             }  # fmt: skip
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a person's shell has none
             os.execve(sys.executable, [sys.executable, str(APP), *words], environment)
         os.close(slave)
 
@@ -71,6 +73,20 @@ class Seat:
                 raise TimeoutError(f"{text!r} was not drawn")
             self.read(0.001)
         return time.perf_counter()
+
+    def until_training(self, seconds: float = 300.0) -> None:
+        """Read until the first step is in the journal: of a word that changes on the screen only
+        the letters that differ are drawn."""
+        deadline = time.perf_counter() + seconds
+        while first_time(self.folder / "runs") is None:
+            if time.perf_counter() > deadline:
+                raise TimeoutError("no step was made")
+            self.read(0.02)
+
+    def steps(self) -> int:
+        """How many steps the journal has."""
+        journals = (self.folder / "runs").glob("*/events.jsonl")
+        return sum(journal.read_bytes().count(b'"event": "step"') for journal in journals)
 
     def read(self, seconds: float) -> None:
         if select.select([self.master], [], [], seconds)[0]:
@@ -119,10 +135,8 @@ def keys() -> None:
     """From a key to what it draws, while training uses every core."""
     with tempfile.TemporaryDirectory() as folder:
         seat = Seat(Path(folder), PRESET, "--start", "--max_iters=100000")
-        seat.until("training")
-        deadline = time.perf_counter() + 10
-        while time.perf_counter() < deadline:
-            seat.read(0.1)
+        seat.until_training()
+        seat.wait(10)
         delays: list[float] = []
         for number in range(KEYS):
             # Help draws words that nothing else draws; esc takes it away again.
@@ -229,11 +243,16 @@ def output() -> None:
 
 
 def slow_terminal() -> None:
-    """From a key to the first of what it draws, on a terminal read at `SLOW` bytes a second."""
+    """From a key to the first of what it draws, on a terminal read at `SLOW` bytes a second, and
+    steps a second before and then."""
     delays: list[float] = []
     with training(*SIZE) as seat:
+        before = seat.steps()
+        seat.wait(OUTPUT_SECONDS)
+        between = seat.steps()
         seat.pace = SLOW
         seat.wait(OUTPUT_SECONDS)
+        quick, slow = between - before, seat.steps() - between
         for number in range(SLOW_KEYS):
             start, pressed = len(seat.output), time.perf_counter()
             seat.press("S")
@@ -242,7 +261,8 @@ def slow_terminal() -> None:
     delays.sort()
     print(
         f"keys at {SLOW / 1e3:.0f} KB/s: median {statistics.median(delays):.0f} ms, "
-        f"most {delays[-1]:.0f} ms of {SLOW_KEYS}"
+        f"most {delays[-1]:.0f} ms of {SLOW_KEYS}; training at {100 * slow / quick:.0f} % of what it "
+        "was before"
     )
 
 
@@ -253,7 +273,7 @@ def training(rows: int, columns: int) -> Generator[Seat]:
         words = PRESET, "--start", "--max_iters=100000", "--log_interval=1"
         seat = Seat(Path(folder), *words, size=(rows, columns))
         try:
-            seat.until("training")
+            seat.until_training()
             seat.wait(10)
             yield seat
         finally:

@@ -1,4 +1,4 @@
-"""Textual's driver on a terminal where the first picture stands. POSIX only."""
+"""Textual's driver, which goes on from the first picture and knows a slow terminal. POSIX only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def taking_over(opening: Opening) -> type[Driver]:
         def start_application_mode(self) -> None:
             """Start; what is left behind later is the terminal as it was before the picture."""
             super().start_application_mode()
-            self.attrs_before = opening.modes
+            if opening.modes is not None:
+                self.attrs_before = opening.modes
 
         @property
         def waiting(self) -> bool:

@@ -59,7 +59,7 @@ def _make_app(options: Options, terminal: Terminal, opening: Opening) -> Nanodec
     from tui.app import Nanodeck
 
     app = Nanodeck(options, terminal)
-    if opening.stands:
+    if sys.platform != "win32" and not os.environ.get("TEXTUAL_DRIVER"):
         from tui.driver import taking_over
 
         app.driver_class = taking_over(opening)
