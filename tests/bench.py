@@ -261,8 +261,8 @@ def slow_terminal() -> None:
     delays.sort()
     print(
         f"keys at {SLOW / 1e3:.0f} KB/s: median {statistics.median(delays):.0f} ms, "
-        f"most {delays[-1]:.0f} ms of {SLOW_KEYS}; training at {100 * slow / quick:.0f} % of what it "
-        "was before"
+        f"most {delays[-1]:.0f} ms of {SLOW_KEYS}; training at {100 * slow / quick:.0f} % of "
+        "what it was before"
     )
 
 
