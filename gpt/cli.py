@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gpt import console, history, nanogpt, presets
+from gpt import console, garbage, history, nanogpt, presets
 from gpt.arguments import Arguments, UsageError
 from gpt.errors import Refused
 from gpt.events import Event, Notice, Progress
@@ -89,8 +89,9 @@ def train_command(arguments: Arguments) -> int:
     run = Run.new(name, Path(out_dir) if out_dir else None)
     for note in notes:
         complain(note)
-    from gpt.control import Control
-    from gpt.train import train
+    with garbage.uncollected():
+        from gpt.control import Control
+        from gpt.train import train
 
     control = Control()
     return report(train(config, run, control), run, control, arguments.has("json"))
@@ -100,8 +101,9 @@ def resume_command(arguments: Arguments) -> int:
     """Go on with a run exactly where it stopped."""
     run, name = _run_and_checkpoint(arguments)
     values = arguments.settings("json", "checkpoint")
-    from gpt.control import Control
-    from gpt.train import resume
+    with garbage.uncollected():
+        from gpt.control import Control
+        from gpt.train import resume
 
     control = Control()
     return report(resume(run, values, control, name), run, control, arguments.has("json"))
@@ -121,7 +123,8 @@ def sample_command(arguments: Arguments) -> int:
     keys = [key for key in given if key != "checkpoint"]
     options = make_config({key: parse(key, given[key]) for key in keys})
     prompt = _prompt(options.start)
-    from gpt.sample import Sampler
+    with garbage.uncollected():
+        from gpt.sample import Sampler
 
     sampler = Sampler.open(run, name, options.device, options.threads)
     sampler.world.set_up()
@@ -140,9 +143,10 @@ def eval_command(arguments: Arguments) -> int:
     """The exact loss of a run's model over each whole split."""
     arguments.only("json", "checkpoint", "device")
     run, name = _run_and_checkpoint(arguments)
-    from gpt import corpus, evaluate
-    from gpt.data import Splits
-    from gpt.sample import Sampler
+    with garbage.uncollected():
+        from gpt import corpus, evaluate
+        from gpt.data import Splits
+        from gpt.sample import Sampler
 
     sampler = Sampler.open(run, name, arguments.flags.get("device", "auto"))
     sampler.world.set_up()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import importlib.util
 import os
@@ -12,33 +11,22 @@ import sys
 import threading
 from pathlib import Path
 
+from gpt import garbage
+
 
 def import_trainer() -> None:
     """Import what training needs in a thread of its own, so that the next run starts sooner.
 
-    Afterwards garbage is collected again, which `app.py` has put off until then. What was
-    imported is left out of it: to look through all of torch would make keys and training wait
-    0.1 to 0.4 s each time.
+    Afterwards garbage is collected again, which `app.py` has put off until then.
     """
 
     def work() -> None:
         _load_libraries()
         with contextlib.suppress(ImportError):  # training will say what is missing
             importlib.import_module("gpt.train")
-        gc.freeze()
-        gc.enable()
+        garbage.settle()
 
     threading.Thread(target=work, name="imports").start()
-
-
-def collect_and_settle() -> None:
-    """Collect all garbage once, and leave what remains out of all collections to come.
-
-    It takes 0.1 to 0.4 s in which no other thread of Python runs.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _load_libraries() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import traceback
@@ -11,13 +10,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from gpt import garbage
 from gpt.allocator import return_memory
 from gpt.control import Control
 from gpt.errors import Refused
 from gpt.events import Event, Finished, Phase, Started
 from gpt.record import Record
 from gpt.runs import Run
-from tui.imports import collect_and_settle
 from tui.view import View
 
 if TYPE_CHECKING:
@@ -140,13 +139,13 @@ class Session:
                     self._phase = event.name
                 elif isinstance(event, Started):
                     begun = True
-                    gc.freeze()
+                    garbage.settle()
         except Exception as error:
             # A thread that dies silently would leave a screen that waits for ever.
             self._queue.put(self._in_words(error, begun))
         finally:
             self._queue.put(None)
-            collect_and_settle()
+            garbage.collect_and_settle()
             return_memory()
 
     def _in_words(self, error: Exception, begun: bool) -> Finished | Refusal:
