@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from gpt.config import Config
 from gpt.control import Control
-from gpt.data import Split, Splits
+from gpt.data import Batch, Split, Splits
 from gpt.events import Progress
 from gpt.world import World
 
 PROGRESS_SECONDS = 0.25
 EXACT_TOKENS = 16384
 """Tokens in one batch of an exact evaluation."""
+GROUP_TOKENS = 4096
+"""On a CPU, small batches are computed together up to so many tokens, and each kernel has enough to
+do. On a GPU the model may be compiled for batches as they are."""
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -43,16 +47,20 @@ def estimated(
     """
     results: list[tuple[float, float | None]] = []
     progress = Pace(2 * config.eval_iters, "batches")
+    tokens = config.batch_size * config.block_size
+    group = max(1, GROUP_TOKENS // tokens) if world.device.type == "cpu" else 1
     skipped = False
     for split in (splits.train, splits.val):
         losses: list[Tensor] = []
-        for _ in range(config.eval_iters):
-            control.check()
-            x, y = split.draw(config.batch_size, config.block_size, world.device)
+        for start in range(0, config.eval_iters, group):
+            batches: list[Batch] = []
+            for _ in range(min(group, config.eval_iters - start)):
+                control.check()
+                batches.append(split.draw(config.batch_size, config.block_size, world.device))
             skipped = skipped or control.take_skip()
             if not skipped:
-                losses.append(batch_loss(forward, x, y, world))
-                yield from progress.add(1)
+                losses += batch_losses(forward, batches, world)
+                yield from progress.add(len(batches))
         if losses:
             results.append(_mean(losses))
     if skipped:
@@ -98,6 +106,20 @@ def batch_loss(forward: Forward, x: Tensor, y: Tensor, world: World) -> Tensor:
     """The mean loss of one batch, (batch, time) ids and targets, still on the device."""
     with world.autocast():
         return forward(x, y)[1]
+
+
+@torch.no_grad()
+def batch_losses(forward: Forward, batches: Sequence[Batch], world: World) -> list[Tensor]:
+    """The mean loss of each of several batches, computed as one."""
+    if len(batches) == 1:
+        return [batch_loss(forward, *batches[0], world)]
+    x, y = map(torch.cat, zip(*batches, strict=True))
+    with world.autocast():
+        logits = forward(x, y)[0].chunk(len(batches))
+        return [
+            F.cross_entropy(rows.flatten(0, 1), targets.flatten())
+            for rows, (_, targets) in zip(logits, batches, strict=True)
+        ]
 
 
 class Pace:

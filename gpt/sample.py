@@ -113,15 +113,17 @@ def events(
 ) -> Iterator[Sample]:
     """A sample during training, as `config` asks for it, handed on a few times a second.
 
-    Skipping ends it early.
+    Skipping ends it early. Before the first step it is noise, of which a context is enough: it is
+    written quickly, and nobody waits for the first step.
     """
     prompt, seed = config.start, config.seed + step
+    length = config.max_new_tokens if step else min(config.max_new_tokens, config.block_size)
     text, hand_on = "", monotonic() + SAMPLE_SECONDS
     for piece in stream(
         model,
         tokens,
         prompt,
-        config.max_new_tokens,
+        length,
         config.temperature,
         config.top_k,
         seed,

@@ -31,7 +31,7 @@ from tui.view import View
 if TYPE_CHECKING:
     from tui.bench import BenchScreen
 
-IMPORT_SECONDS = 0.6
+IMPORT_SECONDS = 0.2
 """After the first paint, so that importing torch does not hold up the first keys."""
 
 
