@@ -113,11 +113,12 @@ def test_a_step_is_measured_at_the_size_that_it_ends_with(
 def test_an_evaluation_is_measured_in_its_own_batches(
     eval_iters: int, size: int, monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus
 ) -> None:
-    # Given exact batches of 64 tokens, and that any batch takes a second
+    # Given exact batches of 64 tokens, others one at a time, and that any batch takes a second
     now = 0.0
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(bench, "EVAL_SECONDS", 20.0)
     monkeypatch.setattr(evaluate, "EXACT_TOKENS", 64)
+    monkeypatch.setattr(evaluate, "GROUP_TOKENS", 1)
     config = small(eval_iters=eval_iters)
     world = World.of(config)
     learner = Learner(config, shakespeare.vocab_size, world)
