@@ -37,6 +37,8 @@ OUTPUT_SECONDS = 30
 SLOW = 5_000
 """Bytes a second."""
 SLOW_KEYS = 8
+QUESTION = b"\x1b[6n"
+"""Where is the cursor?"""
 SLICE = 0.02
 """Seconds in which a slow terminal takes its share at once."""
 
@@ -92,7 +94,11 @@ class Seat:
         if select.select([self.master], [], [], seconds)[0]:
             with contextlib.suppress(OSError):
                 count = 1 << 16 if self.pace is None else max(1, round(self.pace * SLICE))
+                before = len(self.output)
                 self.output += os.read(self.master, count)
+                # As terminals do, once they have read so far.
+                for _ in range(self.output.count(QUESTION, max(0, before - len(QUESTION) + 1))):
+                    os.write(self.master, b"\x1b[1;1R")
                 if self.pace is not None:
                     time.sleep(SLICE)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.lines import Row, changed
+from tui.lines import CHARACTER, COLOUR, Row, changed, weight
 from tui.pace import SELDOM, Pace
 
 
@@ -62,6 +62,13 @@ def test_outside_the_changed_columns_two_rows_look_the_same(old: Row, new: Row) 
     # then
     assert before[:start] == after[:start]
     assert before[end:] == after[end:]
+
+
+def test_a_row_weighs_what_its_changed_columns_say_and_their_colours() -> None:
+    row: Row = [("plain", "aaaa"), ("good", "bb"), ("plain", "cccc")]
+    assert weight(row, 0, 4) == COLOUR + 4 * CHARACTER
+    assert weight(row, 3, 7) == 3 * COLOUR + 4 * CHARACTER
+    assert weight(row, 10, 20) == 0
 
 
 def cells(row: Row, width: int) -> list[tuple[str, str]]:

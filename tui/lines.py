@@ -20,6 +20,8 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.pace import Room
+
 Run = tuple[str, str]
 """A role and the text that has it."""
 Row = Sequence[Run]
@@ -28,6 +30,10 @@ ROLES = (
     "plain", "muted", "faint", "strong", "accent", "good", "warning", "error",
     "axis", "raw", "smooth", "val", "reference", "cursor",
 )  # fmt: skip
+
+
+COLOUR, CHARACTER = 40, 2
+"""Bytes to change the colour and back, and for a character, of which braille has three."""
 
 
 class Lines(Widget):
@@ -40,6 +46,9 @@ class Lines(Widget):
         self._styles: dict[str, Style] = {}
         self._in_border = False
         self._drawing = False
+        self.room: Room | None = None
+        self.unpainted = False
+        """Whether there are rows to repaint for which there was no room."""
 
     def put(self, rows: list[Row]) -> None:
         """Show these rows."""
@@ -53,13 +62,18 @@ class Lines(Widget):
     def repaint(self) -> None:
         """Repaint the parts of rows that are on screen as they should not be."""
         old, new = self._painted, self.visible_rows()
-        self._painted = new
+        self._painted = list(new)
         regions: list[Region] = []
+        self.unpainted = False
         for y in range(max(len(old), len(new))):
             before, after = (rows[y] if y < len(rows) else () for rows in (old, new))
-            if before != after:
-                start, end = changed(before, after, self.size.width)
+            if before == after:
+                continue
+            start, end = changed(before, after, self.size.width)
+            if y >= len(new) or self.room is None or self.room.take(weight(after, start, end)):
                 regions.append(Region(start, y, end - start, 1))
+            else:
+                self._painted[y], self.unpainted = before, True
         if regions:
             self.refresh(*regions)
 
@@ -148,6 +162,16 @@ def app_of(node: DOMNode) -> App[object]:
 def plain(rows: Sequence[Row]) -> str:
     """Rows as text, without the blanks at their ends."""
     return "\n".join("".join(text for _, text in row).rstrip() for row in rows)
+
+
+def weight(row: Row, start: int, end: int) -> int:
+    """About how many bytes the terminal gets for these columns of a row: its colours are most."""
+    total = column = 0
+    for _, text in row:
+        shown = min(column + len(text), end) - max(column, start)
+        total += COLOUR + CHARACTER * shown if shown > 0 else 0
+        column += len(text)
+    return total
 
 
 def changed(old: Row, new: Row, width: int) -> tuple[int, int]:

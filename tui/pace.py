@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from textual.app import App
 
+from tui.roundtrip import RoundTrip
+
 TICK = 0.5
 """Seconds between two looks at what is due. What is drawn at one tick is sent together, which
 costs little more than any one part of it: hence whole seconds below."""
@@ -68,5 +70,35 @@ class Pace:
 
 
 def behind(app: App[object]) -> bool:
-    """Whether the terminal has yet to take what was drawn before."""
+    """Whether the terminal has yet to take something that was drawn."""
     return bool(getattr(app._driver, "waiting", False))  # pyright: ignore[reportPrivateUsage]
+
+
+class Room:
+    """How many bytes may still be drawn at this tick, so that a key does not wait behind them on a
+    slow line to the terminal; elsewhere, and at other times, as many as there are."""
+
+    def __init__(self) -> None:
+        self.limited = False
+        """Whether there is a limit now."""
+        self._left = 0
+
+    @contextmanager
+    def of(self, app: App[object] | None) -> Generator[None]:
+        """Around what is drawn at one tick, by this app; None draws all there is."""
+        line: RoundTrip | None = getattr(app and app._driver, "line", None)  # pyright: ignore[reportPrivateUsage]
+        share = None if line is None else line.share
+        self.limited, self._left = share is not None, share or 0
+        try:
+            yield
+        finally:
+            self.limited = False
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes may be drawn, as long as there is any room at all."""
+        if not self.limited:
+            return True
+        if self._left <= 0:
+            return False
+        self._left -= max(1, size)
+        return True

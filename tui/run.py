@@ -24,7 +24,7 @@ from tui.layout import Layout
 from tui.lines import ROLES, app_of
 from tui.messages import Leave, Resume
 from tui.onward import Onward, reference_of
-from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, Pace, behind
+from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, Pace, Room, behind
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
@@ -72,6 +72,9 @@ class RunScreen(Onward):
             self.samples,
             Log(5),
         )
+        self._room = Room()
+        for pane in self.panes:
+            pane.room = self._room
         self.tail = Tail(id="tail")
         self.summary = Summary(id="summary")
 
@@ -114,26 +117,38 @@ class RunScreen(Onward):
         """Draw what is due. The App calls this on its tick."""
         if not self.is_mounted or app_of(self).screen is not self:
             return
-        record, now, moving = self.view.record, self.clock(), self.moving
-        if self.samples.type():
-            self._draw_tail()
-        if not moving and self._settled == record.revision:
-            return
-        self._settled = None if moving else record.revision
-        self._turn()
-        free = not behind(app_of(self))
-        if not moving or self._figures.due(now, free):
-            with self._figures.drawing():
-                self._draw_heading()
-                if self._drawn != record.revision and self.cursor is None:
-                    scroll = not moving or self._log.due(now, free)
-                    self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
-        if self._charted != record.revision and (not moving or self._curves.due(now, free)):
-            with self._curves.drawing():
-                self._draw_chart()
+        revision, moving = self.view.record.revision, self.moving
+        with self._room.of(app_of(self) if moving else None):
+            if self._room.limited:
+                self.samples.write_out()
+            if self.samples.type():
+                self._draw_tail()
+            if not moving and self._settled == revision:
+                return
+            self._settled = None if moving else revision
+            self._turn()
+            self._draw_due(self.clock(), not behind(app_of(self)))
         self._tell()
         if not moving:
             self._beat.pause()
+
+    def _draw_due(self, now: float, free: bool) -> None:
+        """Draw what has waited long enough, and of what there was no room for as much as there is;
+        `free` says that the terminal has taken all there was."""
+        revision, ended = self.view.record.revision, not self.moving
+        if ended or self._figures.due(now, free):
+            with self._figures.drawing():
+                self._draw_heading()
+                if self._drawn != revision and self.cursor is None:
+                    scroll = ended or self._log.due(now, free)
+                    self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
+        whole = not self.chart.unpainted
+        if whole and self._charted != revision and (ended or self._curves.due(now, free)):
+            with self._curves.drawing():
+                self._draw_chart()
+        for pane in self.panes if ended or free else ():
+            if pane.unpainted:
+                pane.repaint()
 
     def _turn(self) -> None:
         """See whether the run does something else now, and say so at once."""

@@ -107,6 +107,12 @@ class Samples(ScrollPane):
             self.draw()
         return True
 
+    def write_out(self) -> None:
+        """Show all there is at once: a slow line to the terminal has no time for typing."""
+        if self.typist is not None and self.record is not None:
+            self.typist.finish(self.record.samples)
+            self._typing = False
+
     def newest(self) -> tuple[Written, int] | None:
         """The newest sample on show, and how many of its characters."""
         if self.typist is not None and self.typist.sample is not None and not self.past:

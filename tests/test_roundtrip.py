@@ -1,0 +1,213 @@
+"""How far behind a terminal is, by what it answers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from textual.app import App
+
+from tests.seat import Sit, sit  # noqa: F401 - a fixture
+from tui.lines import Lines, Row
+from tui.pace import Room
+from tui.roundtrip import PATIENCE, QUESTION, RoundTrip
+
+FRAME = "x" * 1000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def answered(line: RoundTrip, clock: Clock, bytes_a_second: float) -> None:
+    """Draw, and have the terminal read it at this rate."""
+    assert line.follow(FRAME) == FRAME + QUESTION
+    clock.now += len(FRAME) / bytes_a_second
+    line.answer()
+
+
+def test_one_question_is_open_at_a_time(clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+    answered(line, clock, 1e6)
+
+    # when
+    first, second = line.follow(FRAME), line.follow(FRAME)
+
+    # then
+    assert (first, second) == (FRAME + QUESTION, FRAME)
+    assert line.waiting
+    line.answer()
+    assert not line.waiting
+
+
+def test_a_slow_line_gets_a_little_at_once_until_it_is_quick(clock: Clock) -> None:
+    line = RoundTrip(clock)
+    assert line.share is None
+
+    answered(line, clock, 2000)
+    assert line.rate == pytest.approx(2000)
+    assert line.share == 400
+
+    answered(line, clock, 1e6)
+    assert line.share is None
+
+
+def test_a_line_that_is_far_away_but_quick_is_not_slow(clock: Clock) -> None:
+    line = RoundTrip(clock)
+    answered(line, clock, len(FRAME) / 0.2)
+    assert line.share is None
+
+
+def test_what_follows_a_question_counts_for_the_next(clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+    line.follow(FRAME)
+    line.follow(FRAME)
+    clock.now += 0.1
+    line.answer()
+
+    # when
+    line.follow(FRAME)
+    clock.now += 1.0
+    line.answer()
+
+    # then
+    assert line.rate == pytest.approx(2 * len(FRAME))
+
+
+def test_a_terminal_that_never_answers_is_never_waited_for(clock: Clock) -> None:
+    line = RoundTrip(clock)
+    line.follow(FRAME)
+    assert not line.waiting
+
+
+def test_an_answer_that_is_lost_is_not_waited_for_for_ever(clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+    answered(line, clock, 1e6)
+    line.follow(FRAME)
+    assert line.waiting
+
+    # when
+    clock.now += PATIENCE
+
+    # then
+    assert not line.waiting
+    assert line.follow(FRAME) == FRAME + QUESTION
+
+
+class Told(App[None]):
+    """An app on a line that takes so many bytes at once."""
+
+    def __init__(self, share: int | None) -> None:
+        super().__init__()
+        self._driver = cast(Any, SimpleNamespace(line=SimpleNamespace(share=share)))
+
+
+def rows(*texts: str) -> list[Row]:
+    return [[("plain", text)] for text in texts]
+
+
+class Whole(Lines):
+    """Lines that are all on screen."""
+
+    def visible_rows(self) -> list[Row]:
+        return self.rows
+
+    @property
+    def painted(self) -> list[Row]:
+        return list(self._painted)
+
+
+def test_rows_are_painted_in_pieces_until_all_are_as_they_should_be() -> None:
+    # given
+    lines, room = Whole(), Room()
+    lines.put(rows("aaaa", "bbbb", "same", "cccc"))
+    lines.room = room
+
+    # when
+    with room.of(Told(2)):
+        lines.put(rows("AAAA", "BBBB", "same", "CCCC"))
+        at_first, unpainted = lines.painted, lines.unpainted
+    with room.of(Told(2)):
+        lines.repaint()
+
+    # then
+    assert at_first == rows("AAAA", "BBBB", "same", "cccc")
+    assert unpainted
+    assert lines.painted == lines.rows
+    assert not lines.unpainted
+
+
+@pytest.mark.parametrize("app", [None, Told(None)])
+def test_on_a_quick_line_and_at_the_end_all_is_painted_at_once(app: App[None] | None) -> None:
+    # given
+    lines, room = Whole(), Room()
+    lines.room = room
+
+    # when
+    with room.of(app):
+        limited = room.limited
+        lines.put(rows(*"abcdefgh"))
+
+    # then
+    assert not limited
+    assert lines.painted == lines.rows
+
+
+def test_what_a_person_asks_for_between_ticks_is_painted_at_once() -> None:
+    # given
+    lines, room = Whole(), Room()
+    lines.room = room
+    with room.of(Told(1)):
+        pass
+
+    # when
+    lines.put(rows(*"abcdefgh"))
+
+    # then
+    assert lines.painted == lines.rows
+
+
+def test_the_terminals_answers_are_not_keys(sit: Sit) -> None:  # noqa: F811
+    # given
+    seat = sit()
+    seat.shows(QUESTION)
+
+    # when
+    for _ in range(3):
+        seat.press("\x1b[12;40R")
+    seat.insist("?", "esc  back")
+
+    # then
+    assert b"12;40" not in seat.output
+
+
+def test_nobody_is_asked_on_the_way_out(sit: Sit) -> None:  # noqa: F811
+    """The answer would be typed into the shell."""
+    # given
+    seat = sit()
+    seat.shows(QUESTION)
+    seat.press("\x1b[1;1R")
+    seat.insist("?", "esc  back")
+
+    # when
+    seat.press("\x03")
+    code = seat.end()
+
+    # then
+    assert code == 0
+    seat.came_back()
+    left = seat.output.rindex(b"\x1b[?1049l")
+    assert QUESTION.encode() not in seat.output[left:]
