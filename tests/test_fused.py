@@ -294,7 +294,7 @@ def test_a_token_more_of_any_design(
         model.double()
         for at, logits in enumerate(found, start=prompt):
             expected = model.predict(ids[:, :at]).float()
-            torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+            assert (logits - expected).norm() <= 1e-3 * expected.norm()
 
 
 def test_a_token_of_a_design_that_does_not_fit() -> None:

@@ -46,44 +46,90 @@ def test_one_question_is_open_at_a_time(clock: Clock) -> None:
 
     # then
     assert (first, second) == (FRAME + QUESTION, FRAME)
-    assert line.waiting
+    assert line.open
     line.answer()
-    assert not line.waiting
+    assert not line.open
 
 
-def test_a_slow_line_gets_a_little_at_once_until_it_is_quick(clock: Clock) -> None:
-    line = RoundTrip(clock)
-    assert line.share is None
-
-    answered(line, clock, 2000)
-    assert line.rate == pytest.approx(2000)
-    assert line.share == 400
-
-    answered(line, clock, 1e6)
-    assert line.share is None
-
-
-def test_a_line_that_is_far_away_but_quick_is_not_slow(clock: Clock) -> None:
-    line = RoundTrip(clock)
-    answered(line, clock, len(FRAME) / 0.2)
-    assert line.share is None
-
-
-def test_what_follows_a_question_counts_for_the_next(clock: Clock) -> None:
+def test_a_quick_line_is_waited_for_only_when_it_is_late(clock: Clock) -> None:
     # given
     line = RoundTrip(clock)
+    answered(line, clock, 1e6)
     line.follow(FRAME)
-    line.follow(FRAME)
+
+    # then
+    assert not line.waiting
+    clock.now += 0.5
+    assert line.waiting
+
+
+@pytest.mark.parametrize("bytes_a_second", [700, 2000, 20_000])
+def test_a_slow_line_gets_what_it_takes_in_a_blink(bytes_a_second: int, clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+    size = 300
+
+    # when
+    seconds: list[float] = []
+    for _ in range(60):
+        line.follow("x" * size)
+        seconds.append(size / bytes_a_second)
+        clock.now += seconds[-1]
+        line.answer()
+        size = line.share or 4000
+
+    # then
+    assert all(it < 0.7 for it in seconds[20:])
+    assert max(seconds[20:]) > 0.1
+
+
+def test_a_slow_line_that_becomes_quick_gets_everything_again(clock: Clock) -> None:
+    line = RoundTrip(clock)
+    answered(line, clock, 500)
+    assert line.share is not None
+
+    for _ in range(12):
+        line.follow("x" * (line.share or 4000))
+        clock.now += 0.01
+        line.answer()
+    assert line.share is None
+
+
+@pytest.mark.parametrize("way", [0.05, 0.25, 0.6])
+def test_a_line_that_is_far_away_is_not_slow_for_long(way: float, clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+
+    # when
+    for seconds in [way, way, way + 0.5, *[way] * 20]:
+        line.follow("x" * (line.share or 4000))
+        clock.now += seconds
+        line.answer()
+
+    # then
+    assert line.share is None
+
+
+def test_bytes_behind_a_question_do_not_make_a_slow_line_look_quick(clock: Clock) -> None:
+    # given
+    line = RoundTrip(clock)
+    answered(line, clock, 300)
+    slow = line.share
+
+    # when
+    line.follow("x" * 300)
+    line.follow("x" * 100_000)
+    clock.now += 0.1
+    line.answer()
+    clock.now += 100.0
+    line.follow("x" * 300)
     clock.now += 0.1
     line.answer()
 
-    # when
-    line.follow(FRAME)
-    clock.now += 1.0
-    line.answer()
-
     # then
-    assert line.rate == pytest.approx(2 * len(FRAME))
+    assert slow is not None
+    assert line.share is not None
+    assert line.share <= 3 * slow
 
 
 def test_a_terminal_that_never_answers_is_never_waited_for(clock: Clock) -> None:
@@ -97,6 +143,7 @@ def test_an_answer_that_is_lost_is_not_waited_for_for_ever(clock: Clock) -> None
     line = RoundTrip(clock)
     answered(line, clock, 1e6)
     line.follow(FRAME)
+    clock.now += PATIENCE / 2
     assert line.waiting
 
     # when

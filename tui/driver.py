@@ -13,7 +13,7 @@ from tui.opening import Opening
 from tui.picture import ENTER_SCREEN
 from tui.roundtrip import RoundTrip
 
-LAST_ANSWER = 0.5
+LAST_ANSWER, LAST_SLOW_ANSWER = 0.5, 3.0
 """Seconds to wait for an answer at the end: one that comes later is typed into the shell."""
 WORTH_ASKING = 200
 """Characters; what is shorter, such as a cursor that blinks, says nothing about the line."""
@@ -31,14 +31,17 @@ def taking_over(opening: Opening) -> type[Driver]:
             super().start_application_mode()
             if opening.modes is not None:
                 self.attrs_before = opening.modes
+            self.line.forget()
             self.asks = True
 
         def disable_input(self) -> None:
             """Stop reading, once the terminal has answered."""
-            self.asks = False
-            deadline = time.monotonic() + LAST_ANSWER
-            while self.line.waiting and time.monotonic() < deadline:
-                time.sleep(0.01)
+            if self.asks:
+                self.asks = False
+                slow = self.line.share is not None
+                deadline = time.monotonic() + (LAST_SLOW_ANSWER if slow else LAST_ANSWER)
+                while self.line.open and time.monotonic() < deadline:
+                    time.sleep(0.01)
             super().disable_input()
 
         @property

@@ -49,6 +49,8 @@ class Lines(Widget):
         self.room: Room | None = None
         self.unpainted = False
         """Whether there are rows to repaint for which there was no room."""
+        self._next = 0
+        """The row to begin with, so that on a slow line each has its turn."""
 
     def put(self, rows: list[Row]) -> None:
         """Show these rows."""
@@ -64,8 +66,9 @@ class Lines(Widget):
         old, new = self._painted, self.visible_rows()
         self._painted = list(new)
         regions: list[Region] = []
-        self.unpainted = False
-        for y in range(max(len(old), len(new))):
+        left: list[int] = []
+        count = max(len(old), len(new))
+        for y in [*range(self._next, count), *range(min(self._next, count))]:
             before, after = (rows[y] if y < len(rows) else () for rows in (old, new))
             if before == after:
                 continue
@@ -73,7 +76,9 @@ class Lines(Widget):
             if y >= len(new) or self.room is None or self.room.take(weight(after, start, end)):
                 regions.append(Region(start, y, end - start, 1))
             else:
-                self._painted[y], self.unpainted = before, True
+                self._painted[y] = before
+                left.append(y)
+        self.unpainted, self._next = bool(left), left[0] if left else 0
         if regions:
             self.refresh(*regions)
 

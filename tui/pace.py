@@ -70,7 +70,7 @@ class Pace:
 
 
 def behind(app: App[object]) -> bool:
-    """Whether the terminal has yet to take something that was drawn."""
+    """Whether the terminal is behind with what was drawn."""
     return bool(getattr(app._driver, "waiting", False))  # pyright: ignore[reportPrivateUsage]
 
 

@@ -119,9 +119,7 @@ class RunScreen(Onward):
             return
         revision, moving = self.view.record.revision, self.moving
         with self._room.of(app_of(self) if moving else None):
-            if self._room.limited:
-                self.samples.write_out()
-            if self.samples.type():
+            if self.samples.write_out() if self._room.limited else self.samples.type():
                 self._draw_tail()
             if not moving and self._settled == revision:
                 return
@@ -142,13 +140,13 @@ class RunScreen(Onward):
                 if self._drawn != revision and self.cursor is None:
                     scroll = ended or self._log.due(now, free)
                     self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
-        whole = not self.chart.unpainted
-        if whole and self._charted != revision and (ended or self._curves.due(now, free)):
+        left = [pane for pane in self.panes if pane.unpainted and pane.display]
+        due = ended or (not left and self._curves.due(now, free))
+        if self._charted != revision and due:
             with self._curves.drawing():
                 self._draw_chart()
-        for pane in self.panes if ended or free else ():
-            if pane.unpainted:
-                pane.repaint()
+        for pane in left if ended or free else ():
+            pane.repaint()
 
     def _turn(self) -> None:
         """See whether the run does something else now, and say so at once."""

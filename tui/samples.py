@@ -107,11 +107,15 @@ class Samples(ScrollPane):
             self.draw()
         return True
 
-    def write_out(self) -> None:
-        """Show all there is at once: a slow line to the terminal has no time for typing."""
-        if self.typist is not None and self.record is not None:
-            self.typist.finish(self.record.samples)
-            self._typing = False
+    def write_out(self) -> bool:
+        """Show all there is at once, for a slow line to the terminal; whether there was more."""
+        if not self._typing or self.past or self.typist is None or self.record is None:
+            return False
+        self.typist.finish(self.record.samples)
+        self._typing = False
+        if self.display:
+            self.draw()
+        return True
 
     def newest(self) -> tuple[Written, int] | None:
         """The newest sample on show, and how many of its characters."""
