@@ -23,6 +23,7 @@ from gpt.errors import Refused
 from gpt.events import Eval, Event, Finished, Phase, Saved, Started, Step
 from gpt.record import Record
 from gpt.runs import Journal, Run
+from tests.conftest import Clock
 from tui import ascii, messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
@@ -71,21 +72,6 @@ class Script:
     def end(self, ending: Event | Exception) -> None:
         self.ending = ending
         self.more.set()
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

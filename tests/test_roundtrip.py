@@ -8,25 +8,13 @@ from typing import Any, cast
 import pytest
 from textual.app import App
 
+from tests.conftest import Clock
 from tests.seat import Sit, sit  # noqa: F401 - a fixture
 from tui.lines import Lines, Row
 from tui.pace import Room
 from tui.roundtrip import PATIENCE, QUESTION, RoundTrip
 
 FRAME = "x" * 1000
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def answered(line: RoundTrip, clock: Clock, bytes_a_second: float) -> None:
