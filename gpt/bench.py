@@ -11,6 +11,7 @@ measurement alone; it ends with its input.
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -143,8 +144,8 @@ def _evaluation_seconds(
     learner: Learner, splits: Splits, config: Config, world: World, check: Callable[[], None]
 ) -> float:
     """One evaluation of both splits, scaled up from as much of it as the time allows."""
-    windows = max(1, evaluate.EXACT_TOKENS // config.block_size)
-    in_batch = windows * config.block_size
+    in_batch = math.prod(evaluate.window_size(config.block_size))
+    together = evaluate.group_size(config, learner.model.vocab_size, world)
     # An exact evaluation reads as much of both splits as the validation has.
     whole = config.eval_iters or max(1.0, (len(splits.val) - 1) / in_batch)
 
@@ -152,7 +153,7 @@ def _evaluation_seconds(
         """So many batches of each split, as a run evaluates them."""
         if config.eval_iters:
             part = config.model_copy(update={"eval_iters": batches})
-            yield from evaluate.estimated(learner.forward, splits, part, world, Control())
+            yield from evaluate.estimated(learner.forward, splits, part, world, Control(), together)
             return
         tokens = min(len(splits.val), 1 + batches * in_batch)
         for split in (splits.train, splits.val):

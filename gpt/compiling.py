@@ -10,22 +10,21 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from gpt.evaluate import Forward, batch_loss
+from gpt.config import Config
+from gpt.evaluate import Forward, batch_loss, window_size
 from gpt.folders import cache_folder
 from gpt.model import GPT, RunBlock, run_block
+from gpt.schedule import all_sizes
 from gpt.world import World
 
 
-def compiled(model: GPT, sizes: Sequence[tuple[int, int]], world: World) -> Forward:
+def compiled(model: GPT, config: Config, world: World) -> Forward:
     """The model's forward pass, compiled now rather than in the first step, both ways.
 
     On a CPU, where compiling takes longest, it is the block alone, which all layers share, and
-    training alone. Elsewhere it is all of the model, for batches of these sizes: an exact
-    evaluation ends in shorter ones, which are not worth compiling for. What the compiler made
-    is kept for other runs.
-
-    Args:
-        sizes: every (batch_size, block_size) that will be trained with.
+    training alone. Elsewhere it is all of the model, for the sizes of batches that the run trains
+    and evaluates with, but for the shorter ones in which an exact evaluation ends. What the
+    compiler made is kept for other runs.
 
     Leaves gradients behind, and default generators that have moved on.
 
@@ -36,16 +35,20 @@ def compiled(model: GPT, sizes: Sequence[tuple[int, int]], world: World) -> Forw
     # It keeps a few versions of each function, of which an earlier run may have used up all.
     torch.compiler.reset()
     forward: Forward = model
+    sizes = all_sizes(config)
+    evaluated = [] if config.eval_iters else [window_size(config.block_size)]
     if world.device.type == "cpu":
         run = torch.compile(run_block, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
         model.transformer.run = cast(RunBlock, run)
     else:
-        forward = _for_sizes(model, sizes)
+        forward = _for_sizes(model, [*sizes, *evaluated])
     with warnings.catch_warnings():
         # It tells that it looks through a cached function, as it should.
         warnings.filterwarnings("ignore", message=".*lru_cache")
         for size in sizes:
             _run_both_ways(model, forward, size, world)
+        for size in evaluated if world.device.type != "cpu" else ():
+            _evaluate(model, forward, size, world)
     return forward
 
 
@@ -60,10 +63,15 @@ def _for_sizes(model: GPT, sizes: Sequence[tuple[int, int]]) -> Forward:
     return forward
 
 
-def _run_both_ways(model: GPT, forward: Forward, size: tuple[int, int], world: World) -> None:
+def _evaluate(model: GPT, forward: Forward, size: tuple[int, int], world: World) -> None:
     tokens = torch.zeros(size, dtype=torch.long, device=world.device)
     model.eval()
     batch_loss(forward, tokens, tokens, world)
+
+
+def _run_both_ways(model: GPT, forward: Forward, size: tuple[int, int], world: World) -> None:
+    _evaluate(model, forward, size, world)
+    tokens = torch.zeros(size, dtype=torch.long, device=world.device)
     model.train()
     with world.autocast():
         _, loss = forward(tokens, tokens)

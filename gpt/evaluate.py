@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from gpt.config import Config
 from gpt.control import Control
 from gpt.data import Batch, Split, Splits
+from gpt.estimate import params
 from gpt.events import Progress
 from gpt.world import World
 
@@ -23,6 +24,10 @@ EXACT_TOKENS = 16384
 GROUP_TOKENS = 4096
 """On a CPU, small batches are computed together up to so many tokens, and each kernel has enough to
 do. On a GPU the model may be compiled for batches as they are."""
+GROUP_WORK = 4e9
+"""Multiplications in such a group, some hundredths of a second: a person may want to stop."""
+GROUP_LOGITS = 1 << 20
+"""Numbers in its logits, 4 MiB."""
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -38,23 +43,29 @@ class Losses:
 
 
 def estimated(
-    forward: Forward, splits: Splits, config: Config, world: World, control: Control
+    forward: Forward,
+    splits: Splits,
+    config: Config,
+    world: World,
+    control: Control,
+    together: int = 1,
 ) -> Generator[Progress, None, Losses | None]:
     """The mean losses of `eval_iters` random batches from each split, as nanoGPT estimates them.
+
+    Args:
+        together: so many batches are computed as one, as `group_size` says.
 
     When a person skips it, the rest of the batches is drawn all the same, so that training goes
     on with the same random numbers; the result is then None.
     """
     results: list[tuple[float, float | None]] = []
     progress = Pace(2 * config.eval_iters, "batches")
-    tokens = config.batch_size * config.block_size
-    group = max(1, GROUP_TOKENS // tokens) if world.device.type == "cpu" else 1
     skipped = False
     for split in (splits.train, splits.val):
         losses: list[Tensor] = []
-        for start in range(0, config.eval_iters, group):
+        for start in range(0, config.eval_iters, together):
             batches: list[Batch] = []
-            for _ in range(min(group, config.eval_iters - start)):
+            for _ in range(min(together, config.eval_iters - start)):
                 control.check()
                 batches.append(split.draw(config.batch_size, config.block_size, world.device))
             skipped = skipped or control.take_skip()
@@ -67,6 +78,19 @@ def estimated(
         return None
     (train, train_se), (val, val_se) = results
     return Losses(train, val, train_se, val_se)
+
+
+def group_size(config: Config, vocab_size: int, world: World) -> int:
+    """How many batches of an estimate are computed as one."""
+    if world.device.type != "cpu":
+        return 1
+    most = min(GROUP_TOKENS, GROUP_WORK / params(config, vocab_size), GROUP_LOGITS / vocab_size)
+    return max(1, int(most) // (config.batch_size * config.block_size))
+
+
+def window_size(block_size: int) -> tuple[int, int]:
+    """The (batch, time) of an exact evaluation's batches."""
+    return max(1, EXACT_TOKENS // block_size), block_size
 
 
 def exact(
@@ -96,7 +120,8 @@ def window_losses(
     The windows cover every target of the split's first `tokens` tokens once; the last one is as
     short as what is left.
     """
-    for x, y in split.windows(block_size, max(1, EXACT_TOKENS // block_size), tokens):
+    windows, _ = window_size(block_size)
+    for x, y in split.windows(block_size, windows, tokens):
         loss = batch_loss(forward, x.to(world.device), y.to(world.device), world)
         yield float(loss), y.numel()
 

@@ -184,13 +184,15 @@ def attention(qk: Tensor, v: Tensor, dropout: float) -> Tensor:
 
 def dropout(x: Tensor, share: float) -> Tensor:
     """x with this share of its numbers left out, and the others that much larger."""
-    if share and is_native(x, x.size(-1)):
+    # Torch draws in the order of memory.
+    if share and x.is_contiguous() and is_native(x, x.size(-1)):
         return x * dropout_mask(x.shape, share)
     return F.dropout(x, share)
 
 
 def dropout_mask(shape: Sequence[int], share: float) -> Tensor:
-    """What dropout multiplies with, drawn from torch's default generator as torch draws it."""
+    """What dropout of this share, below 1, multiplies with: drawn from torch's default generator
+    as torch draws it for a tensor that is contiguous."""
     draw = native.draw_mask if native.draws_as_torch() else native.torch_mask
     return draw(shape, share, torch.default_generator)
 

@@ -22,7 +22,6 @@ from gpt.data import Batches
 from gpt.evaluate import Forward
 from gpt.model import GPT, run_block
 from gpt.optim import Optimizer, set_hyperparameters
-from gpt.schedule import all_sizes
 from gpt.world import World
 
 SKIPPED_STEPS = 20
@@ -94,7 +93,7 @@ class Learner:
             Exception: whatever the compiler raises; training goes on without.
         """
         try:
-            self.forward = compiled(self.model, all_sizes(self.config), self.world)
+            self.forward = compiled(self.model, self.config, self.world)
         except Exception:
             self.model.transformer.run = run_block
             raise

@@ -280,10 +280,14 @@ class Loop:
         yield from self._enter("evaluating")
         self.control.take_skip()
         self.learner.model.eval()
-        measure = evaluate.estimated if self.config.eval_iters else evaluate.exact
-        losses = yield from measure(
-            self.learner.forward, self.ready.splits, self.config, self.world, self.control
-        )
+        forward, splits = self.learner.forward, self.ready.splits
+        what = forward, splits, self.config, self.world, self.control
+        if self.config.eval_iters:
+            vocab_size = self.learner.model.vocab_size
+            together = evaluate.group_size(self.config, vocab_size, self.world)
+            losses = yield from evaluate.estimated(*what, together)
+        else:
+            losses = yield from evaluate.exact(*what)
         self.learner.model.train()
         return losses
 

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import torch
 
-from gpt import estimate, sample
+from gpt import estimate, evaluate, sample
 from gpt.config import Config
 from gpt.estimate import Timing
 from gpt.model import GPT
@@ -81,18 +81,20 @@ def measure(config: Config, vocab_size: int, val_tokens: int = 0) -> Timing:
     part = Part.of(config, vocab_size, PART_FLOPS[world.device.type])
     bench = Bench(part.config, vocab_size, world)
     micro, update = bench.step_seconds()
-    batch = bench.batch_seconds() * part.per_micro_batch
+    together = evaluate.group_size(config, vocab_size, world) if config.eval_iters else 1
+    batch = bench.batch_seconds(together) * part.per_micro_batch
     cached, cropped = bench.token_seconds()
     cropped *= max(1.0, config.block_size / part.config.block_size)
     step = micro * part.per_micro_batch * config.gradient_accumulation_steps + update
     evaluation = batch * _eval_batches(config, val_tokens)
     written = min(config.max_new_tokens, config.block_size)
-    sample = cached * written + cropped * (config.max_new_tokens - written)
+    first_sample = cached * written
+    sample = first_sample + cropped * (config.max_new_tokens - written)
     return Timing(
         step_seconds=step,
         eval_seconds=evaluation,
         sample_seconds=sample,
-        first_loss_seconds=step + evaluation + sample * (config.sample_interval >= 0),
+        first_loss_seconds=step + evaluation + first_sample * (config.sample_interval >= 0),
         device=str(world.device),
         compiles=world.compile,
     )
@@ -125,11 +127,12 @@ class Bench:
         # The first one also sets up kernels, buffers and moments.
         return _typical(micro[1:]), _typical(update[1:])
 
-    def batch_seconds(self) -> float:
-        """One batch of an evaluation."""
+    def batch_seconds(self, together: int) -> float:
+        """One batch of an evaluation that computes so many as one."""
         self.model.eval()
+        tokens = self.tokens.repeat(together, 1)
         with torch.no_grad():
-            return self._repeated(self._loss, EVAL_SECONDS)
+            return self._repeated(lambda: self._loss(tokens), EVAL_SECONDS) / together
 
     def token_seconds(self) -> tuple[float, float]:
         """One token of a sample: while the context grows, and once it is full and is cropped."""
@@ -151,11 +154,11 @@ class Bench:
         return found[0], found[1]
 
     def _micro_batch(self) -> None:
-        torch.autograd.backward(self._loss())
+        torch.autograd.backward(self._loss(self.tokens))
 
-    def _loss(self) -> torch.Tensor:
+    def _loss(self, tokens: torch.Tensor) -> torch.Tensor:
         with self.world.autocast():
-            return self.model(self.tokens, self.tokens)[1]
+            return self.model(tokens, tokens)[1]
 
     def _repeated(self, act: Callable[[], object], budget: float) -> float:
         act()

@@ -84,7 +84,7 @@ def test_other_sizes_than_those_asked_for_are_not_compiled(
     model, _ = model_of()
     seen: list[tuple[int, ...]] = []
 
-    def compile(model: GPT, **options: Any) -> Any:
+    def compile(model: GPT, *, dynamic: bool) -> Any:
         def run(idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
             seen.append(tuple(idx.shape))
             return model(idx, targets)

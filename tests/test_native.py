@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -217,17 +218,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "native"
 
 
+def smallest() -> ctypes.CDLL:
+    """A library of one file, made the quickest way: all are looked for alike."""
+    return native.built((native.UTF8,), ("-O0", "-fPIC", "-shared"))
+
+
 @built
 def test_they_are_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given
-    native.library()
+    smallest()
     (made,) = cache.iterdir()
     before = made.stat().st_mtime_ns
 
     # when
-    native.library.cache_clear()
     monkeypatch.setenv("PATH", "")
-    native.library()
+    smallest()
 
     # then
     assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [before]
@@ -236,16 +241,32 @@ def test_they_are_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 @built
 def test_a_file_that_is_no_library_is_made_anew(cache: Path) -> None:
     # given
-    native.library()
+    smallest()
     (made,) = cache.iterdir()
     made.unlink()
-    made.write_bytes(b"no library")
 
     # when
-    native.library.cache_clear()
+    made.write_bytes(b"no library")
 
     # then
-    assert native.library().gelu_forward
+    assert smallest().utf8_length
+
+
+@built
+def test_where_nothing_can_be_looked_for_torchs_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a place for them that goes through a file
+    (tmp_path / "file").touch()
+    native.library.cache_clear()
+    monkeypatch.setenv("NANODECK_CACHE_DIR", str(tmp_path / "file" / ("x" * 300)))
+
+    # when
+    world = World.of(Config(device="cpu", kernels="native"))
+
+    # then
+    assert world.kernels == "torch"
+    assert "File name too long" in world.notices[0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a compiler that is a shell script")
@@ -336,7 +357,7 @@ def test_what_a_killed_compiler_left_is_cleared_and_what_another_makes_is_not(
     os.utime(old, (0, 0))
 
     # when
-    native._compile(native._path())
+    smallest()
 
     # then
     assert not old.exists()

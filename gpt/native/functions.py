@@ -154,7 +154,7 @@ def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, f
 
 def draw_mask(shape: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
     """What dropout of this share multiplies with, as `torch_mask` draws it where
-    `draws_as_torch` holds."""
+    `draws_as_torch` holds. No other thread may draw from the generator meanwhile."""
     out, state = torch.empty(shape), generator.get_state()
     kept = float(torch.ones(()).div_(1 - share))
     _run("mask_draw", out, out.numel(), math.ceil((1 - share) * 2**53), kept, state)

@@ -14,7 +14,8 @@ static inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 
 enum { LITTLE = 4096 }; /* floats for which other threads are not woken */
 
-static inline int is_shared(i64 floats) { return floats > LITTLE && !omp_in_parallel(); }
+/* Within a region even of one thread, to which OpenMP may shrink any, there is room for one alone. */
+static inline int is_shared(i64 floats) { return floats > LITTLE && !omp_get_level(); }
 
 /* Room for so many floats; null without memory */
 static inline float *room_for(i64 floats) { return aligned_alloc(64, (4 * floats + 63) / 64 * 64); }

@@ -86,8 +86,11 @@ def built(sources: Sequence[Path] = SOURCES, flags: Sequence[str] = FLAGS) -> ct
     Raises:
         NativeError: as for `library`.
     """
-    path = _path(sources, flags)
-    loaded = _load(path) if path.exists() else None
+    try:
+        path = _path(sources, flags)
+        loaded = _load(path) if path.exists() else None
+    except OSError as error:
+        raise NativeError(f"they cannot be looked for: {error}") from None
     if loaded is None:
         _compile(path, sources, flags)
         loaded = _load(path)

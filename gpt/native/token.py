@@ -50,6 +50,7 @@ class Token:
     ) -> None:
         batch, _, channels = x.shape
         parts = torch.get_num_threads() if batch * channels**2 > SHARED else 1
+        self._shape, self._room = x.shape, keys.size(2)
         self._gives_values = design.gives_values
         self._block = arguments(design, fixed, x, None, weights, parts)
         places = map(address, shifted or (None, None))
@@ -66,8 +67,11 @@ class Token:
             length: so many tokens came before.
 
         Raises:
+            ValueError: x has another shape than was said, or there is no room for its keys.
             MemoryError: there is not enough of it.
         """
+        if x.shape != self._shape or length >= self._room:
+            raise ValueError(f"{x.shape} at {length} does not fit {self._shape} by {self._room}")
         x = x.contiguous()
         self._block.x, self._block.first = address(x), address(first)
         self._past.length = length
