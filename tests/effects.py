@@ -123,7 +123,9 @@ def measure(change: Change, steps: int, known: dict[str, float]) -> Effect:
 def timed(change: Change, effects: list[Effect]) -> Effect:
     """The known effect of a change, with the time of a step measured again."""
     value = to_text(change.value)
-    known = next(it for it in effects if (it.setting, it.after) == (change.setting, value))
+    known = next((it for it in effects if (it.setting, it.after) == (change.setting, value)), None)
+    if known is None:
+        raise SystemExit(f"{change.setting} = {value} has no effect yet: leave out --times")
     time = ratio(change.before(known.steps), change.after(known.steps))
     return replace(known, time=round(time, 2))
 

@@ -256,10 +256,9 @@ def test_a_file_that_is_no_library_is_made_anew(cache: Path) -> None:
 def test_where_nothing_can_be_looked_for_torchs_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a place for them that goes through a file
-    (tmp_path / "file").touch()
+    # given a cache folder that the file system does not even look for
     native.library.cache_clear()
-    monkeypatch.setenv("NANODECK_CACHE_DIR", str(tmp_path / "file" / ("x" * 300)))
+    monkeypatch.setenv("NANODECK_CACHE_DIR", str(tmp_path / ("x" * 300)))
 
     # when
     world = World.of(Config(device="cpu", kernels="native"))

@@ -7,14 +7,20 @@ from typing import Any, cast
 
 import pytest
 from textual.app import App
+from textual.events import CursorPosition, Key
+from textual.geometry import Size
+from textual.message import Message
 
 from tests.conftest import Clock
 from tests.seat import Sit, sit  # noqa: F401 - a fixture
-from tui.lines import Lines, Row
+from tui.driver import LAST_ANSWER, LAST_SLOW_ANSWER, taking_over
+from tui.lines import CHARACTER, COLOUR, Lines, Row
+from tui.opening import Opening
 from tui.pace import Room
 from tui.roundtrip import PATIENCE, QUESTION, RoundTrip
 
 FRAME = "x" * 1000
+LINUX = "textual.drivers.linux_driver.LinuxDriver"
 
 
 def answered(line: RoundTrip, clock: Clock, bytes_a_second: float) -> None:
@@ -161,6 +167,10 @@ class Whole(Lines):
         return self.rows
 
     @property
+    def size(self) -> Size:
+        return Size(4, 8)
+
+    @property
     def painted(self) -> list[Row]:
         return list(self._painted)
 
@@ -172,13 +182,14 @@ def test_rows_are_painted_in_pieces_until_all_are_as_they_should_be() -> None:
     lines.room = room
 
     # when
-    with room.of(Told(2)):
+    share = COLOUR + 4 * CHARACTER + 1
+    with room.of(Told(share)):
         lines.put(rows("AAAA", "BBBB", "same", "CCCC"))
         at_first, unpainted = lines.painted, lines.unpainted
-    with room.of(Told(2)):
+    with room.of(Told(share)):
         lines.repaint()
 
-    # then
+    # then, of rows of four characters in one colour, one that fits and one that begins in its room
     assert at_first == rows("AAAA", "BBBB", "same", "cccc")
     assert unpainted
     assert lines.painted == lines.rows
@@ -215,34 +226,75 @@ def test_what_a_person_asks_for_between_ticks_is_painted_at_once() -> None:
     assert lines.painted == lines.rows
 
 
-def test_the_terminals_answers_are_not_keys(sit: Sit) -> None:  # noqa: F811
+def test_the_next_question_waits_for_the_answer(sit: Sit) -> None:  # noqa: F811
     # given
     seat = sit()
     seat.shows(QUESTION)
+    seat.insist("?", "esc  back")
+    asked = seat.output.count(QUESTION.encode())
 
     # when
-    for _ in range(3):
-        seat.press("\x1b[12;40R")
-    seat.insist("?", "esc  back")
+    seat.press("\x1b[12;40R\x1b")
 
     # then
-    assert b"12;40" not in seat.output
+    seat.until(lambda: seat.output.count(QUESTION.encode()) == 2)
+    assert asked == 1
 
 
-def test_nobody_is_asked_on_the_way_out(sit: Sit) -> None:  # noqa: F811
-    """The answer would be typed into the shell."""
+def test_the_terminals_answers_are_kept_from_the_app(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # given
-    seat = sit()
-    seat.shows(QUESTION)
-    seat.press("\x1b[1;1R")
-    seat.insist("?", "esc  back")
+    driver: Any = object.__new__(taking_over(Opening()))
+    driver.line = RoundTrip(clock)
+    answered(driver.line, clock, 1e6)
+    driver.line.follow(FRAME)
+    was_open, passed = driver.line.open, list[Message]()
+    monkeypatch.setattr(f"{LINUX}.process_message", lambda _, message: passed.append(message))
 
     # when
-    seat.press("\x03")
-    code = seat.end()
+    key = Key("a", "a")
+    for message in (CursorPosition(3, 4), key):
+        driver.process_message(message)
 
     # then
-    assert code == 0
-    seat.came_back()
-    left = seat.output.rindex(b"\x1b[?1049l")
-    assert QUESTION.encode() not in seat.output[left:]
+    assert was_open
+    assert not driver.line.open
+    assert passed == [key]
+
+
+@pytest.mark.parametrize(
+    ("share", "patience"), [(None, LAST_ANSWER), (1000, LAST_SLOW_ANSWER)], ids=["quick", "slow"]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_on_the_way_out_the_answer_is_read_as_long_as_it_may_come(
+    share: int | None,
+    patience: float,
+    late: bool,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be typed into the shell."""
+    # given a driver whose terminal has a question open, and answers before or after its time
+    driver: Any = object.__new__(taking_over(Opening()))
+    driver.line, driver.asks = RoundTrip(clock), True
+    answered(driver.line, clock, 1e6)
+    driver.line.share = share
+    driver.line.follow(FRAME)
+    due, left = clock.now + patience * (1.1 if late else 0.9), list[float]()
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now >= due:
+            driver.line.answer()
+
+    monkeypatch.setattr("tui.driver.time", SimpleNamespace(sleep=sleep, monotonic=clock))
+    monkeypatch.setattr(f"{LINUX}.disable_input", lambda _: left.append(clock.now))
+
+    # when
+    begun = clock.now
+    driver.disable_input()
+
+    # then it stops reading then, and asks no more
+    assert left == [pytest.approx(begun + (1.0 if late else 0.9) * patience, abs=0.02)]
+    assert not driver.asks

@@ -6,8 +6,11 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from conftest import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App
@@ -104,16 +107,6 @@ def view_of(
         control=Control() if live else None,
         reference=reference,
     )
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Stage(App[None]):
@@ -954,3 +947,37 @@ def test_wrapping_breaks_at_spaces_and_cutting_says_so() -> None:
     ]
     assert cut("shakespeare_char_cpu", 12) == "shakespea..."
     assert cut("short", 12) == "short"
+
+
+# --- a slow line
+
+
+def unpainted(screen: RunScreen) -> list[str | None]:
+    """The panes of which the terminal has not been sent all that belongs there."""
+    shown = (pane for pane in screen.panes if pane.display)
+    return [pane.id for pane in shown if list(pane._painted) != list(pane.visible_rows())]
+
+
+async def test_a_slow_line_gets_the_screen_in_parts_and_its_end_at_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, training(20)) as scene:
+        # Given a terminal that takes four hundred bytes a tick
+        driver = cast(Any, scene.app._driver)
+        driver.line = SimpleNamespace(share=400)
+
+        # When much has happened, then only a part of it is drawn
+        steps = training()[-100:]
+        await scene.fold(*steps, seconds=4)
+        assert unpainted(scene.screen)
+
+        # And with some ticks more all is, while nothing else happens
+        ticks = 0
+        while unpainted(scene.screen):
+            ticks += 1
+            await scene.fold(seconds=0.5)
+        assert 3 < ticks < 60
+
+        # When the run ends, then all is drawn at once
+        await scene.fold(*DONE[-150:], seconds=0.1)
+        assert not unpainted(scene.screen)
+        assert not any(pane.unpainted for pane in scene.screen.panes)
+        assert "train 2.0" in scene.chart()

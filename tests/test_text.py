@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+from conftest import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,14 +42,6 @@ def test_what_would_steer_becomes_a_mark(text: str, shown: str) -> None:
 
 def test_a_line_can_be_kept_a_line() -> None:
     assert visible("a\nb", keep="") == "a␊b"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_pause_counts_in_no_time_and_a_lap_is_the_mean_of_its_steps() -> None:

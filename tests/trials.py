@@ -76,14 +76,24 @@ def losses(trials: Iterable[Settings], scratch: Path, held_back: bool = False) -
     Args:
         scratch: a file that keeps what is done, so that it is not repeated.
     """
-    lines = scratch.read_text("utf-8").splitlines() if scratch.exists() else []
-    known: dict[str, float] = dict(map(json.loads, lines))
+    known = _done(scratch)
     missing = {key(it): (it, held_back) for it in trials if key(it) not in known}
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool, scratch.open("a") as file:
         for settings, found in pool.imap_unordered(_loss, missing.values()):
             known[key(settings)] = found
             print(json.dumps([key(settings), found]), file=file, flush=True)
     return known
+
+
+def _done(scratch: Path) -> dict[str, float]:
+    """What the file holds. A last line that was being written when all was killed is taken off."""
+    if not scratch.exists():
+        return {}
+    raw = scratch.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if whole != raw:
+        scratch.write_bytes(whole)
+    return dict(map(json.loads, whole.splitlines()))
 
 
 def seeded(settings: Settings) -> list[Settings]:
