@@ -971,7 +971,7 @@ async def test_a_slow_line_gets_the_screen_in_parts_and_its_end_at_once(tmp_path
 
         # And with some ticks more all is, while nothing else happens
         ticks = 0
-        while unpainted(scene.screen):
+        while unpainted(scene.screen) and ticks < 60:
             ticks += 1
             await scene.fold(seconds=0.5)
         assert 3 < ticks < 60
