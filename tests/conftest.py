@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from gpt.tokenizer import GPT2Tokenizer
 settings.register_profile("nanodeck", deadline=None)
 settings.load_profile("nanodeck")
 
+MANY = 20_000
+"""Objects made before Python looks for garbage, on which it would spend a tenth of all tests."""
+
 PLAY = "".join(f"{number}. To be, or not to be: that is the question.\n" for number in range(200))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(MANY)
 
 
 def finish(generator: Generator[Any, None, Any]) -> tuple[list[Any], Any]:

@@ -44,7 +44,7 @@ def model_of(**values: Any) -> tuple[GPT, World]:
 @pytest.mark.parametrize(
     ("values", "dtype"),
     [
-        pytest.param(ALL, "bfloat16", id="all"),
+        pytest.param(ALL, "bfloat16", id="all", marks=pytest.mark.slow),
         pytest.param(ALL, "float32", id="all-float32", marks=pytest.mark.slow),
         pytest.param({**ALL, "dropout": 0.1}, "bfloat16", id="dropout", marks=pytest.mark.slow),
         pytest.param({}, "bfloat16", id="plain", marks=pytest.mark.slow),
