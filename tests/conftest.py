@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from hypothesis import settings
 from gpt import corpus
 from gpt.corpus import Corpus
 from gpt.tokenizer import GPT2Tokenizer
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+"""Two workers' threads share the cores: they would spin against each other. Read by torch."""
 
 settings.register_profile("nanodeck", deadline=None)
 settings.load_profile("nanodeck")

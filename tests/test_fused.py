@@ -257,7 +257,7 @@ def test_other_number_formats_are_left_to_torch(monkeypatch: pytest.MonkeyPatch)
 # --- one token more
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     batch=st.integers(1, 7),
     prompt=st.sampled_from([1, 2, 9]),
