@@ -210,6 +210,7 @@ async def test_b_on_the_form_measures_what_the_form_says(
         assert not list(Path("runs").glob("*"))
 
 
+@pytest.mark.slow
 async def test_escape_ends_it_at_once(monkeypatch: pytest.MonkeyPatch, shakespeare: Corpus) -> None:
     # Given a measurement that would take an hour
     run_program(monkeypatch, BRIEF.format(seconds=3600))
@@ -251,6 +252,7 @@ async def test_a_program_that_does_not_hear_is_killed(monkeypatch: pytest.Monkey
     assert process.returncode == -9 or sys.platform == "win32"
 
 
+@pytest.mark.slow
 async def test_the_program_ends_with_its_input_where_it_does_not_poll() -> None:
     # Given a program that is busy with something
     code = (
@@ -268,6 +270,7 @@ async def test_the_program_ends_with_its_input_where_it_does_not_poll() -> None:
     assert await asyncio.wait_for(process.wait(), 60) == 1
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_measured_is_told_in_words(shakespeare: Corpus) -> None:
     # Given a model that no memory here can hold
     config = make_config({

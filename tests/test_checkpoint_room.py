@@ -28,6 +28,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads(soak.python("tests.filling", str(folder), prefix=soak.new_mounts()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["room made", "full at the end"])
 def test_on_a_full_disk_a_run_pauses_and_goes_on_when_there_is_room(
     told: dict[str, Any], when: str
@@ -47,6 +48,7 @@ def test_on_a_full_disk_a_run_pauses_and_goes_on_when_there_is_room(
     assert not found["live"]
 
 
+@pytest.mark.slow
 def test_what_the_journal_lost_on_a_full_disk_is_told_in_it(told: dict[str, Any]) -> None:
     found = told["room made"]
     lost = found["events"] - found["journaled"]
@@ -56,6 +58,7 @@ def test_what_the_journal_lost_on_a_full_disk_is_told_in_it(told: dict[str, Any]
     assert told["undisturbed"]["journaled"] == told["undisturbed"]["events"]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_on_a_full_disk_ends_and_says_that_it_is_not_saved(
     told: dict[str, Any],
 ) -> None:

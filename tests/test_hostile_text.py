@@ -277,6 +277,7 @@ def spoil_presets(folder: Path) -> None:
             (folder / f"{name} broken.toml").write_bytes(payload.encode() + b" = [")
 
 
+@pytest.mark.slow
 async def test_presets_from_a_stranger(make: Callable[..., Nanodeck]) -> None:
     spoil_presets(presets.user_folder())
     app = make()
@@ -356,6 +357,7 @@ def told(payload: str) -> list[Event]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_runs_from_a_stranger(make: Callable[..., Nanodeck]) -> None:
     spoil_runs(Path("runs"))
     app = make()

@@ -9,6 +9,7 @@ import pytest
 from tests.test_layers import modules_after
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only done on Linux")
 def test_torchs_libraries_are_loaded_ahead_and_are_those_that_it_then_uses() -> None:
     # modules_after says what is imported; the paths of what is loaded are put among it.

@@ -141,6 +141,7 @@ async def begin_a_long_text(pilot: Pilot[None], app: Host) -> None:
     await until(pilot, lambda: app.playground.writing and app.written[-1].text)
 
 
+@pytest.mark.slow
 async def test_esc_stops_then_leaves_and_leaving_stops(trained: Path) -> None:
     app = Host(trained)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -116,6 +116,7 @@ def test_another_models_checkpoint_is_refused_in_words(run: Run, tmp_path: Path)
         build(other, 65, dict(GPT(CONFIG, 65).named_parameters()))
 
 
+@pytest.mark.slow
 def test_a_model_is_opened_without_importing_torchs_compiler() -> None:
     imported = modules_after(
         "from gpt.checkpoint import CheckpointError; from gpt.config import Config; "

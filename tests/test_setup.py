@@ -258,6 +258,7 @@ async def test_a_bad_value_is_told_beside_it_and_disables_train(opened: Opened) 
         assert not train_button(pilot).disabled
 
 
+@pytest.mark.slow
 async def test_edits_are_reset_brought_back_and_kept_with_their_preset(opened: Opened) -> None:
     async with opened() as pilot:
         await type_over(pilot, "n_layer", "6")
@@ -285,6 +286,7 @@ async def test_edits_are_reset_brought_back_and_kept_with_their_preset(opened: O
         assert field(pilot, "n_layer").text == "4"
 
 
+@pytest.mark.slow
 async def test_the_filter_shows_what_is_asked_for_and_goes_away(opened: Opened) -> None:
     async with opened() as pilot:
         await press(pilot, "slash")
@@ -304,6 +306,7 @@ async def test_the_filter_shows_what_is_asked_for_and_goes_away(opened: Opened) 
 # --- keys
 
 
+@pytest.mark.slow
 async def test_letters_act_outside_fields_only_and_the_footer_knows(opened: Opened) -> None:
     async with opened() as pilot:
         await press(pilot, "r")
@@ -470,6 +473,7 @@ async def test_a_change_of_size_keeps_focus_and_text(opened: Opened) -> None:
         assert field(pilot, "n_embd").text == "256"
 
 
+@pytest.mark.slow
 async def test_a_minute_terminal_can_be_used(opened: Opened) -> None:
     async with opened(MINUTE) as pilot:
         await press(pilot, "enter", "down", "7", "escape", "slash")
