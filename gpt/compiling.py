@@ -36,18 +36,20 @@ def compiled(model: GPT, config: Config, world: World) -> Forward:
     torch.compiler.reset()
     forward: Forward = model
     sizes = all_sizes(config)
-    evaluated = [] if config.eval_iters else [window_size(config.block_size)]
+    evaluated: list[tuple[int, int]] = []
     if world.device.type == "cpu":
         run = torch.compile(run_block, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
         model.transformer.run = cast(RunBlock, run)
     else:
+        if not config.eval_iters:
+            evaluated.append(window_size(config.block_size))
         forward = _for_sizes(model, [*sizes, *evaluated])
     with warnings.catch_warnings():
         # It tells that it looks through a cached function, as it should.
         warnings.filterwarnings("ignore", message=".*lru_cache")
         for size in sizes:
             _run_both_ways(model, forward, size, world)
-        for size in evaluated if world.device.type != "cpu" else ():
+        for size in evaluated:
             _evaluate(model, forward, size, world)
     return forward
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +30,22 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, ...]]:
+    """How often each size of batch is given to what the compiler has made, which is the model."""
+    sizes: Counter[tuple[int, ...]] = Counter()
+
+    def compile(model: GPT, *, dynamic: bool) -> Any:
+        def run(idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            sizes[tuple(idx.shape)] += 1
+            return model(idx, targets)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
+    return sizes
 
 
 def model_of(**values: Any) -> tuple[GPT, World]:
@@ -77,21 +95,34 @@ def test_the_whole_model_is_one_graph(values: dict[str, Any], dtype: str) -> Non
     assert evaluated.item() == pytest.approx(expected_loss.item(), abs=1e-2)
 
 
-def test_other_sizes_than_those_asked_for_are_not_compiled(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"eval_iters": 5, "batch_schedule": "0.5:2"}, {(2, 32): 2, (4, 32): 2}),
+        ({"eval_iters": 0}, {(4, 32): 2, (512, 32): 1}),
+    ],
+)
+def test_what_a_run_trains_and_evaluates_with_is_compiled_ahead(
+    values: dict[str, Any],
+    expected: dict[tuple[int, int], int],
+    seen: Counter[tuple[int, ...]],
 ) -> None:
+    # Given a device that is no CPU, without numbers, and a compiler that says what it is given
+    model, world = model_of(**values)
+    elsewhere = torch.device("meta")
+    model.to(elsewhere)
+
+    # When the model is compiled
+    config = make_config({**SMALL, **values})
+    compiling.compiled(model, config, dataclasses.replace(world, device=elsewhere))
+
+    # Then it is for each size in training and in evaluation, in it alone for one that is exact
+    assert seen == expected
+
+
+def test_other_sizes_than_those_asked_for_are_not_compiled(seen: Counter[tuple[int, ...]]) -> None:
     # Given a compiler that says what it is given
     model, _ = model_of()
-    seen: list[tuple[int, ...]] = []
-
-    def compile(model: GPT, *, dynamic: bool) -> Any:
-        def run(idx: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            seen.append(tuple(idx.shape))
-            return model(idx, targets)
-
-        return run
-
-    monkeypatch.setattr(torch, "compile", compile)
     forward = compiling._for_sizes(model, [(4, 32), (2, 16)])
 
     # When batches of three sizes come
@@ -100,4 +131,4 @@ def test_other_sizes_than_those_asked_for_are_not_compiled(
         assert forward(x, y)[1].item() == pytest.approx(model(x, y)[1].item())
 
     # Then the short one went through the model itself
-    assert seen == [(4, 32), (2, 16)]
+    assert list(seen) == [(4, 32), (2, 16)]
