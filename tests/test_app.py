@@ -599,6 +599,17 @@ async def test_the_question_can_be_drawn_while_its_lines_are_not_there(make: Mak
         dialog.refresh_view()
 
 
+async def test_a_tick_after_the_screens_are_gone_finds_nothing_to_draw(make: Make) -> None:
+    # Given an app with a run, in the moment in which it closes
+    app = make()
+    async with app.run_test() as pilot:
+        await begin(pilot, app)
+    assert not app.screen_stack
+
+    # When the tick comes, then nothing fails
+    app.tick()
+
+
 async def test_with_ascii_nothing_else_is_drawn(make: Make) -> None:
     app = make(ascii=True)
     async with app.run_test() as pilot:

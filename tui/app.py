@@ -95,6 +95,8 @@ class Nanodeck(LeavingApp):
 
     def tick(self) -> None:
         """Take in what the run did, and let the screen on top show it."""
+        if not self.screen_stack:  # the app is closing
+            return
         session = self.session
         if session is None:
             self.set_window_title(title(None))
