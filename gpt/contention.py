@@ -195,6 +195,11 @@ def read_machine() -> Reading:
     return Reading(monotonic(), idle, own)
 
 
+def held_since(first: Reading, threads: int) -> bool:
+    """Whether other work has kept so many threads of this process waiting for cores since then."""
+    return Load.between(first, read_machine(), len(_own_cores())).holds(threads)
+
+
 def _own_cores() -> set[int]:
     """The cores that this process may use, by number."""
     if sys.platform == "linux":

@@ -32,7 +32,8 @@ class Timing:
     `step_seconds` is one training step with all its micro-batches, `eval_seconds` one evaluation
     of both splits, `sample_seconds` one sample. `first_loss_seconds` is from the start, with the
     text and torch at hand, to the first point of the loss curve: an evaluation, a sample and a
-    step. `compiles` is whether the run compiles first, which is measured in none of these.
+    step. `compiles` is whether the run compiles first, which is measured in none of these; `busy`
+    whether other work held the cores meanwhile, so that all of these are too long.
     """
 
     step_seconds: float
@@ -41,6 +42,7 @@ class Timing:
     first_loss_seconds: float
     device: str
     compiles: bool = False
+    busy: bool = False
 
 
 def params(config: Config, vocab_size: int, *, positions: bool = True) -> int:

@@ -24,6 +24,7 @@ import torch
 
 from gpt import estimate, evaluate, sample
 from gpt.config import Config
+from gpt.contention import held_since, read_machine
 from gpt.estimate import Timing
 from gpt.model import GPT
 from gpt.optim import Optimizer
@@ -203,9 +204,10 @@ def answer(line: str) -> dict[str, Any]:
     """The answer to one request."""
     try:
         request = json.loads(line)
-        config = make_config(request["config"])
+        config, before = make_config(request["config"]), read_machine()
         timing = measure(config, int(request["vocab_size"]), int(request.get("val_tokens", 0)))
-        return {**asdict(timing), "error": None}
+        busy = held_since(before, torch.get_num_threads())
+        return {**asdict(timing), "busy": busy, "error": None}
     except (ConfigError, TooLargeError) as error:
         return {"error": str(error)}
     except Exception as error:  # whatever torch raises, the next request is answered as well

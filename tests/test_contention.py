@@ -20,6 +20,7 @@ from gpt.contention import (
     Contention,
     Load,
     Reading,
+    held_since,
     read_machine,
 )
 from gpt.events import Notice
@@ -227,6 +228,17 @@ def test_real_counters_go_forward() -> None:
     assert after.clock > before.clock
     assert after.own > before.own
     assert after.idle >= before.idle
+
+
+@pytest.mark.parametrize(("others", "held"), [(0.0, False), (1.8, True)])
+def test_what_others_held_since_a_reading(
+    others: float, held: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt.contention._own_cores", lambda: {0, 1})
+    monkeypatch.setattr("gpt.contention.read_machine", machine.read)
+    before = machine.read()
+    machine.passes(1.0, own=1.9 - others, others=others)
+    assert held_since(before, 2) == held
 
 
 def test_a_machine_that_hides_its_counters_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

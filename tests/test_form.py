@@ -400,6 +400,15 @@ async def test_an_answer_is_kept_for_the_next_start(cache_dir: Path) -> None:
     assert Preflight(lambda _: None).outcome(request()) == outcome
 
 
+async def test_what_was_measured_on_a_busy_machine_is_not_kept(cache_dir: Path) -> None:
+    answer = json.dumps({**ANSWER, "busy": True})
+
+    _, outcome = await outcome_of(f"import sys; sys.stdin.readline(); print({answer!r})")
+
+    assert isinstance(outcome, Timing)
+    assert Preflight(lambda _: None).outcome(request()) is None
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [

@@ -127,7 +127,8 @@ class Preflight:
                 continue
             outcome = await self._measure(request)
             if not isinstance(outcome, str):
-                self._kept.put(request, outcome)
+                if not outcome.busy:  # else the next start measures again
+                    self._kept.put(request, outcome)
             elif self._process is None:
                 self._others.clear()  # the program does not work: do not start it for each
             self.show(request, outcome)
