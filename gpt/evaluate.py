@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from gpt.config import Config
 from gpt.control import Control
 from gpt.data import Batch, Split, Splits
-from gpt.estimate import params
+from gpt.estimate import flops_per_token
 from gpt.events import Progress
 from gpt.world import World
 
@@ -24,8 +24,9 @@ EXACT_TOKENS = 16384
 GROUP_TOKENS = 4096
 """On a CPU, small batches are computed together up to so many tokens, and each kernel has enough to
 do. On a GPU the model may be compiled for batches as they are."""
-GROUP_WORK = 4e9
-"""Multiplications in such a group, some hundredths of a second: a person may want to stop."""
+GROUP_FLOPS = 8e9
+"""Floating-point operations of such a group, some hundredths of a second: a person may want to
+stop."""
 GROUP_LOGITS = 1 << 20
 """Numbers in its logits, 4 MiB."""
 
@@ -52,11 +53,11 @@ def estimated(
 ) -> Generator[Progress, None, Losses | None]:
     """The mean losses of `eval_iters` random batches from each split, as nanoGPT estimates them.
 
-    Args:
-        together: so many batches are computed as one, as `group_size` says.
-
     When a person skips it, the rest of the batches is drawn all the same, so that training goes
     on with the same random numbers; the result is then None.
+
+    Args:
+        together: so many batches are computed as one, as `group_size` says.
     """
     results: list[tuple[float, float | None]] = []
     progress = Pace(2 * config.eval_iters, "batches")
@@ -84,7 +85,8 @@ def group_size(config: Config, vocab_size: int, world: World) -> int:
     """How many batches of an estimate are computed as one."""
     if world.device.type != "cpu":
         return 1
-    most = min(GROUP_TOKENS, GROUP_WORK / params(config, vocab_size), GROUP_LOGITS / vocab_size)
+    forward = flops_per_token(config, vocab_size) / 3  # the backward pass takes the other two
+    most = min(GROUP_TOKENS, GROUP_FLOPS / forward, GROUP_LOGITS / vocab_size)
     return max(1, int(most) // (config.batch_size * config.block_size))
 
 
