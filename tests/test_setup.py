@@ -125,12 +125,12 @@ async def type_over(pilot: Pilot[None], name: str, text: str) -> None:
     await pilot.pause()
 
 
-def show_timing(pilot: Pilot[None], step_seconds: float) -> None:
+def show_timing(pilot: Pilot[None], step_seconds: float, *, busy: bool = False) -> None:
     """Give the measurement by hand."""
     setup = setup_of(pilot)
     assert setup.verdict.config is not None
     asked = setup.prospect.request(setup.verdict.config)
-    setup.prospect.preflight.show(asked, Timing(step_seconds, 0.0, 0.0, 0.5, "cpu"))
+    setup.prospect.preflight.show(asked, Timing(step_seconds, 0.0, 0.0, 0.5, "cpu", busy=busy))
 
 
 def deck_of(pilot: Pilot[None]) -> Deck:
@@ -399,6 +399,26 @@ async def test_what_the_run_will_be_follows_the_form(opened: Opened) -> None:
         show_timing(pilot, 0.045)
         assert text_of(pilot, "#start-words") == "about 90 s on this machine"
     assert not Start(id="start").newcomer
+
+
+async def test_what_was_measured_on_a_busy_machine_says_so(opened: Opened) -> None:
+    async with opened() as pilot:
+        assert "other work" not in text_of(pilot, "#forecast-figures")
+
+        show_timing(pilot, 0.045, busy=True)
+        await pilot.pause()
+        words = text_of(pilot, "#start-words")
+        assert words == "New here? t trains; 90 seconds on this busy machine."
+        assert "other work  slows this down now" in text_of(pilot, "#forecast-figures")
+
+        show_timing(pilot, 3.6, busy=True)
+        await pilot.pause()
+        assert str(train_button(pilot).label) == "Train, about 2.0 h"
+        assert text_of(pilot, "#start-words").startswith("New here? t trains; 2.0 h")
+
+        await press(pilot, "f5")
+        show_timing(pilot, 3.6, busy=True)
+        assert text_of(pilot, "#start-words") == "this machine is busy"
 
 
 # --- saving

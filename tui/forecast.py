@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpt.estimate import Timing
 
 MEASURING = "measuring ..."
+BUSY = "slows this down now"
 UNFIT = "These settings cannot be trained with yet."
 LABEL_WIDTH = 12
 
@@ -50,6 +51,11 @@ class Outlook:
         if not isinstance(self.timing, Timing):
             return None
         return total_seconds(self.config, self.timing)
+
+    @property
+    def busy(self) -> bool:
+        """Whether other work held the cores while it was measured, which makes it too long."""
+        return getattr(self.timing, "busy", False)
 
     def rows(self) -> list[tuple[str, str]]:
         """Labels and values, in the order in which they are read."""
@@ -100,6 +106,7 @@ class Outlook:
             ("one step", f"{step_time(timing.step_seconds)} on {visible(timing.device)}"),
             ("first loss", f"in {first}"),
             ("the end", f"in {duration(self.seconds or 0.0)}"),
+            *([("other work", BUSY)] if self.busy else []),
         ]
 
 

@@ -240,7 +240,7 @@ class SetupScreen(Screen[None]):
         config = self.verdict.config
         outlook = self.prospect.outlook(config) if config else None
         self.query_one(Forecast).show(outlook)
-        self.query_one(Start).show(self.verdict.reason, outlook.seconds if outlook else None)
+        self.query_one(Start).show(self.verdict.reason, outlook)
         self._draw_presets()
 
     def _ask(self) -> None:

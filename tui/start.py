@@ -12,7 +12,7 @@ from textual.widgets import Button
 from gpt.folders import state_folder
 from gpt.runs import ROOT
 from gpt.text import visible
-from tui.forecast import duration
+from tui.forecast import Outlook, duration
 from tui.still import Still
 
 LONG = 30 * 60
@@ -38,13 +38,15 @@ class Start(Container):
         yield Still(id="start-words")
         yield Button("Train", id="train", variant="primary", disabled=True)
 
-    def show(self, reason: str | None, seconds: float | None) -> None:
+    def show(self, reason: str | None, outlook: Outlook | None) -> None:
         """Say what stands in the way, else how long the run will take.
 
         Args:
             reason: why these settings cannot be trained with, if so.
-            seconds: from the start to the end, where that is known.
+            outlook: what is known about the run.
         """
+        seconds = outlook.seconds if outlook else None
+        where = "on this busy machine" if outlook and outlook.busy else "on this machine"
         long = seconds is not None and seconds > LONG
         about = duration(seconds) if seconds is not None else ""
         button, words = self.query_one(Button), self.query_one("#start-words", Still)
@@ -54,13 +56,11 @@ class Start(Container):
             text = f"✗ {visible(reason, keep='')}"
         elif self.newcomer:
             spoken = about.replace(" s", " seconds").replace(" min", " minutes")
-            text = (
-                f"New here? t trains; {spoken} on this machine." if about else "New here? t trains."
-            )
+            text = f"New here? t trains; {spoken} {where}." if about else "New here? t trains."
         elif seconds is None or long:
-            text = ""
+            text = "this machine is busy" if outlook and outlook.busy else ""
         else:
-            text = f"about {about} on this machine"
+            text = f"about {about} {where}"
         words.set_class(bool(reason), "-error")
         words.set_class(self.newcomer and not reason, "-hint")
         words.put(text)
