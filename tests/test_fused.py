@@ -336,7 +336,7 @@ def test_a_token_without_a_place_is_refused() -> None:
 @settings(max_examples=30)
 @given(
     number=st.integers(2, 5),
-    rows=st.sampled_from([8, 24, 64]),
+    rows=st.sampled_from([8, 24, 64, 104]),
     times=st.sampled_from([1, 1.5, 2, 4]),
     spread=st.floats(0, 4),
 )

@@ -22,6 +22,8 @@ static inline float *room_for(i64 floats) { return aligned_alloc(64, (4 * floats
 
 void product(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, const float *b, i64 b_row,
              i64 b_column, i64 m, i64 n, i64 k, int add, float *space);
+void symmetric_product(float *c, const float *a, i64 a_row, const float *b, i64 b_row, i64 b_column, i64 n,
+                       i64 k, float *space);
 i64 product_room(i64 n, i64 threads);
 
 int attention_forward(float *out, float *lse, const float *qk, i64 qk_row, const float *v, i64 v_row,

@@ -6,9 +6,14 @@
 #include "kernels.h"
 #include "vectors.h"
 
+/* c = a b, all (rows, rows), symmetric, and a and b such that it does not matter which comes first */
+static void commuting(float *c, const float *a, const float *b, i64 rows, float *space) {
+    symmetric_product(c, a, rows, b, rows, 1, rows, rows, space);
+}
+
 /* p = a I + b g + c g g, all (rows, rows) */
 static void polynomial(float *p, const float *g, i64 rows, const float abc[3], float *space) {
-    product(p, rows, g, rows, 1, g, rows, 1, rows, rows, rows, 0, space);
+    commuting(p, g, g, rows, space);
     for (i64 i = 0; i < rows * rows; i += LANES)
         store(p + i, abc[2] * load(p + i) + abc[1] * load(g + i));
     for (i64 i = 0; i < rows; i++)
@@ -20,6 +25,11 @@ static void times(float *c, const float *a, const float *b, i64 rows, i64 column
     product(c, columns, a, rows, 1, b, columns, 1, rows, columns, rows, 0, space);
 }
 
+/* g (rows, rows) = x x' */
+static void gram(float *g, const float *x, i64 rows, i64 columns, float *space) {
+    symmetric_product(g, x, columns, x, 1, columns, rows, columns, space);
+}
+
 static void swap(float **a, float **b) {
     float *c = *a;
     *a = *b;
@@ -28,10 +38,13 @@ static void swap(float **a, float **b) {
 
 /* x (rows, columns) over its norm, into y */
 static void shorten(float *y, const float *x, i64 count) {
-    double squares = 0;
-    for (i64 i = 0; i < count; i++)
-        squares += (double)x[i] * x[i];
-    const float scale = 1 / ((float)sqrt(squares) + 1e-7f);
+    double squares[LANES] = {0}, all = 0;
+    for (i64 i = 0; i < count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            squares[lane] += (double)x[i + lane] * x[i + lane];
+    for (int lane = 0; lane < LANES; lane++)
+        all += squares[lane];
+    const float scale = 1 / ((float)sqrt(all) + 1e-7f);
     for (i64 i = 0; i < count; i++)
         y[i] = scale * x[i];
 }
@@ -48,7 +61,7 @@ static void orthogonalise(float *out, const float *in, i64 rows, i64 columns, i6
     float *x = space, *g = x + rows * columns, *p = g + square, *all = p + square;
     float *spare = all + square, *rest = spare + square, *y = out;
     shorten(x, in, rows * columns);
-    product(g, rows, x, columns, 1, x, 1, columns, rows, rows, columns, 0, rest);
+    gram(g, x, rows, columns, rest);
     for (i64 step = 0; step < steps; step++) {
         const int last = step == steps - 1;
         polynomial(p, g, rows, abc, rest);
@@ -56,17 +69,17 @@ static void orthogonalise(float *out, const float *in, i64 rows, i64 columns, i6
             times(y, p, x, rows, columns, rest);
             swap(&x, &y);
             if (!last)
-                product(g, rows, x, columns, 1, x, 1, columns, rows, rows, columns, 0, rest);
+                gram(g, x, rows, columns, rest);
             continue;
         }
         if (step) {
-            times(spare, p, all, rows, rows, rest);
+            commuting(spare, p, all, rows, rest);
             swap(&spare, &all);
         } else
             memcpy(all, p, 4 * square);
         if (!last) {
-            times(spare, p, g, rows, rows, rest);
-            times(g, spare, p, rows, rows, rest);
+            commuting(spare, p, g, rows, rest);
+            commuting(g, spare, p, rows, rest);
         }
     }
     if (columns >= 2 * rows)

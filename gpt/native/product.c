@@ -109,6 +109,24 @@ static void part(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, c
     }
 }
 
+/* c (n, n) = a (n, k) times b (k, n), which is known to be symmetric: of each BATCH of rows what is left
+   of them is copied from above. Rows of a are a_row floats apart; n is a multiple of LANES; `space` has
+   product_room for this n. One thread's work. */
+void symmetric_product(float *c, const float *a, i64 a_row, const float *b, i64 b_row, i64 b_column, i64 n,
+                       i64 k, float *space) {
+    for (i64 start = 0; start < k; start += DEPTH) {
+        const i64 depth = least(DEPTH, k - start);
+        pack_right(space, b + start * b_row, b_row, b_column, n, depth);
+        for (i64 i = 0; i < n; i += BATCH)
+            rows_as_they_are(c + i * n + i, n, a + i * a_row + start, a_row, space + i * depth,
+                             least(BATCH, n - i), n - i, depth, start > 0);
+    }
+    for (i64 j = 0; j < n; j += LANES)
+        for (i64 i = (j / BATCH + 1) * BATCH; i < n; i++)
+            for (i64 lane = 0; lane < LANES; lane++)
+                c[i * n + j + lane] = c[(j + lane) * n + i];
+}
+
 /* c (m, n) = or += a (m, k) times b (k, n). Rows and columns of a and b are so many floats apart, one
    of both a single one. n is a multiple of LANES; `space` has product_room for this n and as many
    threads as may share it. */
