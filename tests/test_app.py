@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -28,8 +29,9 @@ from tui import ascii, messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
 from tui.farewell import farewell
-from tui.help import HelpScreen
+from tui.help import HelpScreen, HelpText
 from tui.history import HistoryScreen
+from tui.lines import plain
 from tui.palette import recall, remember
 from tui.playground import PlaygroundScreen
 from tui.run import RunScreen
@@ -532,7 +534,7 @@ async def test_help_tells_the_keys_of_this_screen(make: Make) -> None:
         await pilot.press("question_mark")
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
-        text = str(app.screen.query_one("#help-text", Static).content)
+        text = plain(app.screen.query_one(HelpText).rows)
         assert re.search(r"^  t f5 +train$", text, re.MULTILINE)
         assert re.search(r"^  q ctrl\+c ctrl\+q +quit$", text, re.MULTILINE)
         assert "perplexity" in text
@@ -540,6 +542,73 @@ async def test_help_tells_the_keys_of_this_screen(make: Make) -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert shown(app) == [SetupScreen]
+
+
+async def test_help_is_drawn_whole_at_once_and_scrolls(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        # given what is drawn each time
+        drawn: list[list[str]] = []
+        refresh = HelpScreen._compositor_refresh
+
+        def note(screen: HelpScreen) -> None:
+            refresh(screen)
+            drawn.append([strip.text for strip in screen._compositor.render_strips(app.size)])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HelpScreen, "_compositor_refresh", note)
+
+            # when it opens
+            await pilot.press("question_mark")
+            await pilot.pause()
+
+        # then the first picture has all of it that fits, and the screen is laid out once
+        first, last = "\n".join(drawn[0]), "\n".join(drawn[-1])
+        assert "Keys" in first
+        assert "esc  back" in first
+        assert "Words" not in first
+        assert re.search(r"\d+ more below  esc  back", last)
+        assert app.screen.region.size == (80, 24)
+
+        # when it is scrolled, by its keys and by the wheel
+        text = app.screen.query_one(HelpText)
+        await pilot.press("end")
+        assert plain(text.visible_rows()).endswith("among how\n  many tokens it draws.")
+        assert text.border_subtitle == "esc  back"
+        await pilot.press("k")
+        assert text.border_subtitle == "1 more below  esc  back"
+        await pilot.press("home")
+        assert plain(text.visible_rows()).startswith("Keys")
+
+        # when the terminal becomes smaller, and larger than the text
+        await pilot.resize_terminal(60, 20)
+        await pilot.pause()
+        assert text.size.height == len(text.visible_rows())
+        assert all(sum(len(part) for _, part in row) <= text.size.width for row in text.rows)
+        await pilot.resize_terminal(140, 100)
+        await pilot.pause()
+        assert text.visible_rows() == text.rows
+        assert text.border_subtitle == "esc  back"
+
+
+async def test_a_screen_is_laid_out_once_for_a_size(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        sizes: list[tuple[int, int] | None] = []
+        lay_out = HelpScreen._refresh_layout
+
+        def note(screen: HelpScreen, size: Size | None = None, scroll: bool = False) -> None:
+            sizes.append(size)
+            lay_out(screen, size, scroll)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HelpScreen, "_refresh_layout", note)
+            await pilot.press("question_mark")
+            await pilot.pause()
+            await pilot.resize_terminal(100, 30)
+            await pilot.pause()
+
+        assert [size for size in sizes if size] == [(80, 24), (100, 30)]
 
 
 @pytest.mark.parametrize(

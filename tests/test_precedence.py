@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tui.manners import MannerlyApp
-from tui.precedence import MOMENT, TO_PERSON, TO_TRAINING, Precedence
+from tui.precedence import MOMENT, TO_PERSON, TO_TRAINING, WRITING, Precedence
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,24 @@ def test_a_key_comes_first_for_a_moment() -> None:
     now = MOMENT
     precedence.settle()
     assert sys.getswitchinterval() == pytest.approx(TO_TRAINING)
+
+
+def test_what_a_key_drew_goes_out_before_more_is_drawn() -> None:
+    now, slept = 0.0, list[float]()
+    precedence = Precedence(lambda: now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", slept.append)
+
+        precedence.let_write()
+        assert not slept
+
+        precedence.to_person()
+        precedence.let_write()
+        assert slept == [WRITING]
+
+        now = MOMENT
+        precedence.let_write()
+        assert slept == [WRITING]
 
 
 async def test_the_app_notices_keys() -> None:

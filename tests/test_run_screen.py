@@ -557,8 +557,25 @@ async def test_figures_come_each_second_and_the_chart_every_third(tmp_path: Path
         assert "step 159 of 200" in scene.text("heading")
         assert scene.chart() == chart
 
+        # when both are due
+        await scene.fold(step_event(160), seconds=2)
+
+        # then the chart has the next tick to itself
+        assert "step 160 of 200" in scene.text("heading")
+        assert scene.chart() == chart
+        await scene.fold(seconds=0.5)
+        assert scene.chart() != chart
+
+
+async def test_the_chart_waits_for_the_figures_once_at_most(tmp_path: Path) -> None:
+    async with stage(tmp_path, training()) as scene:
+        # given a tick so slow that the figures are due at each
+        chart = scene.chart()
+        await scene.fold(*(step_event(step) for step in range(121, 160)), seconds=3.5)
+        assert scene.chart() == chart
+
         # when
-        await scene.fold(seconds=2)
+        await scene.fold(seconds=1.5)
 
         # then
         assert scene.chart() != chart

@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
-from textual.screen import Screen
 from textual.widget import Widget
 
 from gpt import console
@@ -25,6 +24,7 @@ from tui import clipboard, cost, numbers
 from tui.footer import Footer
 from tui.lines import app_of
 from tui.measuring import Measuring
+from tui.screen import SteadyScreen
 from tui.status import StatusLine
 from tui.still import Still
 
@@ -114,7 +114,7 @@ class Course:
         ]
 
 
-class BenchScreen(Screen[None]):
+class BenchScreen(SteadyScreen[None]):
     """Measures as soon as it is there; leaving it ends the measurement.
 
     Args:

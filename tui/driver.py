@@ -9,6 +9,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from tui.manners import MannerlyApp
 from tui.opening import Opening
 from tui.picture import ENTER_SCREEN
 from tui.roundtrip import RoundTrip
@@ -58,6 +59,8 @@ def taking_over(opening: Opening) -> type[Driver]:
                 return
             worth = self.asks and len(data) > WORTH_ASKING
             super().write(self.line.follow(data) if worth else data)
+            if isinstance(self._app, MannerlyApp):
+                self._app.precedence.let_write()
 
         def process_message(self, message: Message) -> None:
             """Pass on what was typed, but keep the terminal's answers."""

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
+from textual.geometry import Size
 from textual.keys import format_key
 from textual.screen import Screen
 
-from tui.still import Still
+from tui.lines import ROLES, Lines, Row
+from tui.panes import WHEEL
+from tui.screen import SteadyScreen
+from tui.wrap import wrap
 
 WORDS = {
     "loss": "How surprised the model is by the next token, on average, in nats. Guessing among "
@@ -28,20 +30,72 @@ WORDS = {
     "temperature, top-k": "How daring the model writes, and among how many tokens it draws.",
 }
 
+LETTERS = "Esc leaves a field; letters act outside fields. The mouse works everywhere."
+
+BACK = "esc  back"
+
 NAMED = ("up", "down", "left", "right", "enter", "space", "tab", "backspace")
 """Keys that go by their name, not by a sign."""
 
 
-class HelpScreen(Screen[None]):
+class HelpText(Lines, can_focus=True):
+    """Keys and words, of which only the rows in sight are drawn."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll(1)", show=False),
+        Binding("up,k", "scroll(-1)", show=False),
+        Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("home", "scroll(-1000000)", show=False),
+        Binding("end", "scroll(1000000)", show=False),
+    ]
+
+    def __init__(self, entries: dict[str, list[tuple[str, str]]]) -> None:
+        super().__init__(id="help")
+        self.entries = entries
+        self.border_title, self.border_subtitle = "help", BACK
+        self._top = 0
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        # So that the first picture, which comes before the widget is told its size, has them.
+        self.rows = self._painted = rows(self.entries, width)
+        return len(self.rows)
+
+    def redraw(self) -> None:
+        self._move(0)
+        self._painted = self.visible_rows()
+
+    def visible_rows(self) -> list[Row]:
+        return self.rows[self._top : self._top + self.size.height]
+
+    def action_scroll(self, count: int) -> None:
+        """Move the text by so many rows."""
+        self._move(count)
+        self.repaint()
+
+    def _move(self, count: int) -> None:
+        last = max(0, len(self.rows) - self.size.height)
+        self._top = max(0, min(last, self._top + count))
+        below = f"{last - self._top} more below  " if self._top < last else ""
+        if self.border_subtitle != f"{below}{BACK}":
+            self.put_in_border(subtitle=f"{below}{BACK}")
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_scroll(WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_scroll(-WHEEL)
+
+
+class HelpScreen(SteadyScreen[None]):
     """Keys and words, in place of the screen that they belong to.
 
     Not over it: to dim a screen that goes on changing is most of what opening this would cost.
     """
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"run--{role}" for role in ROLES}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1", "dismiss", "back"),
-        Binding("down,j", "scroll(1)", show=False),
-        Binding("up,k", "scroll(-1)", show=False),
     ]
 
     def __init__(self, app: App[None], screen: Screen[object]) -> None:
@@ -50,30 +104,28 @@ class HelpScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """One scrollable text."""
-        with VerticalScroll(id="help") as scroll:
-            scroll.border_title = "help"
-            scroll.border_subtitle = "esc  back"
-            yield Still(self._text(), id="help-text")
+        yield HelpText(self.keys)
 
-    def action_scroll(self, lines: int) -> None:
-        """Move the text by so many lines."""
-        self.query_one("#help").scroll_relative(y=lines, animate=False)
 
-    def _text(self) -> Content:
-        width = max(len(shown) for entries in self.keys.values() for shown, _ in entries)
-        parts: list[str | tuple[str, str]] = []
-        for heading, entries in self.keys.items():
-            if entries:
-                parts.append((f"{heading}\n", "bold"))
-                for shown, description in entries:
-                    parts += [(f"  {shown:<{width}}  ", "bold"), f"{description}\n"]
-                parts.append("\n")
-        parts.append("Esc leaves a field; letters act outside fields. ")
-        parts.append("The mouse works everywhere.\n\n")
-        parts.append(("Words\n", "bold"))
-        for word, meaning in WORDS.items():
-            parts += [(f"  {word}: ", "bold"), f"{meaning}\n"]
-        return Content.assemble(*parts)
+def rows(entries: dict[str, list[tuple[str, str]]], width: int) -> list[Row]:
+    """The keys under their headings, then the words, in rows of at most `width` columns."""
+    found: list[Row] = []
+    column = max((len(shown) for listed in entries.values() for shown, _ in listed), default=0)
+    for heading, listed in entries.items():
+        if listed:
+            found += [[("strong", heading)], *(_entry(*entry, column) for entry in listed), []]
+    found += [[("plain", line)] for line in wrap(f"{LETTERS}\n\n", width)]
+    found.append([("strong", "Words")])
+    for word, meaning in WORDS.items():
+        first, *more = wrap(f"{word}: {meaning}", width - 2)
+        head = len(word) + 1
+        found.append([("strong", f"  {first[:head]}"), ("plain", first[head:])])
+        found += [[("plain", f"  {line}")] for line in more]
+    return found
+
+
+def _entry(shown: str, description: str, column: int) -> Row:
+    return [("strong", f"  {shown:<{column}}  "), ("plain", description)]
 
 
 def keys(app: App[None], screen: Screen[object]) -> dict[str, list[tuple[str, str]]]:

@@ -11,7 +11,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import DataTable, Input, Static
 
 from gpt.text import visible
@@ -20,6 +19,7 @@ from tui.marks import MARKS
 from tui.messages import OpenRun, Prompt, Resume
 from tui.past import Reading
 from tui.rows import COLUMNS, Row, read_rows
+from tui.screen import SteadyScreen
 from tui.status import StatusLine
 
 NARROW_COLUMNS = ("name", "when", "state", "steps", "best val", "time")
@@ -27,7 +27,7 @@ NARROW = 100
 NAME_WIDTH, NARROW_NAME_WIDTH = 36, 22
 
 
-class HistoryScreen(Screen[None]):
+class HistoryScreen(SteadyScreen[None]):
     """The runs under `root`, newest first: enter opens one, P prompts it, p goes on with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

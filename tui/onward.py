@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from textual.screen import Screen
-
 from gpt import reference
 from gpt.reference import CurveError, Reference
 from gpt.text import visible
 from tui.messages import Edit, OpenRuns, Prompt
+from tui.screen import SteadyScreen
 from tui.view import View
 
 
-class Onward(Screen[None]):
+class Onward(SteadyScreen[None]):
     """A screen that shows one run, and the ways on from there."""
 
     view: View

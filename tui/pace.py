@@ -12,7 +12,8 @@ from tui.roundtrip import RoundTrip
 
 TICK = 0.5
 """Seconds between two looks at what is due. What is drawn at one tick is sent together, which
-costs little more than any one part of it: hence whole seconds below."""
+costs little more than any one part of it: hence whole seconds below. The chart alone, the dearest,
+has a tick to itself."""
 FIGURES_EVERY = 1.0
 LOG_EVERY = 2.0
 CHART_EVERY = 3.0
@@ -48,12 +49,14 @@ class Pace:
         wanted = max(self.every * self._slower, self._cost / SHARE)
         return min(wanted, SELDOM * self.every)
 
-    def due(self, now: float, free: bool) -> bool:
-        """Whether to draw now; `free` says that the terminal has taken all there was.
+    def ripe(self, now: float) -> bool:
+        """Whether it is time. The tick that is nearest counts, since none comes at the very
+        moment."""
+        return now - self._last >= self.seconds - TICK / 2
 
-        The tick that is nearest counts, since none comes at the very moment.
-        """
-        if now - self._last < self.seconds - TICK / 2:
+    def due(self, now: float, free: bool) -> bool:
+        """Whether to draw now; `free` says that the terminal has taken all there was."""
+        if not self.ripe(now):
             return False
         self._last = now
         if not free:

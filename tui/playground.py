@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from gpt.errors import Refused
@@ -25,6 +24,7 @@ from tui.footer import Footer
 from tui.lines import app_of
 from tui.marks import MARKS
 from tui.past import short_name
+from tui.screen import SteadyScreen
 from tui.status import StatusLine
 from tui.writer import Recipe, Writing, open_model
 
@@ -79,7 +79,7 @@ class Written(Static):
         self.update(shown)
 
 
-class PlaygroundScreen(Screen[None]):
+class PlaygroundScreen(SteadyScreen[None]):
     """Prompt the model of the run in this folder."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

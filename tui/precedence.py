@@ -9,16 +9,20 @@ its speed.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 
 from gpt.stopwatch import awake
 
 TO_TRAINING = 0.0005
 """Seconds after which drawing gives way while nobody types."""
-TO_PERSON = 0.005
-"""The same while somebody does, so that what a key draws is drawn at once."""
+TO_PERSON = 0.02
+"""The same while somebody does, so that what a key draws is drawn at once: for so long training
+can begin nothing that would take a core from it."""
 MOMENT = 0.5
 """Seconds after a key."""
+WRITING = 0.001
+"""Seconds that the thread which writes to the terminal needs at most."""
 
 
 class Precedence:
@@ -36,6 +40,11 @@ class Precedence:
         """A key was pressed."""
         self._until = self._clock() + MOMENT
         sys.setswitchinterval(TO_PERSON)
+
+    def let_write(self) -> None:
+        """Something was drawn: before more is, what a key asked for goes out to the terminal."""
+        if self._clock() < self._until:
+            time.sleep(WRITING)
 
     def settle(self) -> None:
         """Back to training, unless a key was pressed just now. Called often."""

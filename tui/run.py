@@ -24,7 +24,7 @@ from tui.layout import Layout
 from tui.lines import ROLES, app_of
 from tui.messages import Leave, Resume
 from tui.onward import Onward, reference_of
-from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, Pace, Room, behind
+from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, TICK, Pace, Room, behind
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
@@ -53,6 +53,8 @@ class RunScreen(Onward):
         self.cursor: int | None = None
         self._drawn = self._charted = -1
         self._settled: int | None = None
+        self._yielded = False
+        """Whether the chart let the figures go first."""
         self._figures = Pace(FIGURES_EVERY)
         self._log = Pace(LOG_EVERY)
         self._curves = Pace(CHART_EVERY)
@@ -88,7 +90,7 @@ class RunScreen(Onward):
 
     def on_mount(self) -> None:
         # Of a run in another process the App does not know.
-        self._beat = self.set_interval(FIGURES_EVERY, self.refresh_view, pause=True)
+        self._beat = self.set_interval(TICK, self.refresh_view, pause=True)
         if self._problem:
             self.notify(self._problem, severity="warning", markup=False)
         self._choose(self.look.pane)
@@ -134,14 +136,17 @@ class RunScreen(Onward):
         """Draw what has waited long enough, and of what there was no room for as much as there is;
         `free` says that the terminal has taken all there was."""
         revision, ended = self.view.record.revision, not self.moving
-        if ended or self._figures.due(now, free):
+        if figures := ended or self._figures.due(now, free):
             with self._figures.drawing():
                 self._draw_heading()
                 if self._drawn != revision and self.cursor is None:
                     scroll = ended or self._log.due(now, free)
                     self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
         left = [pane for pane in self.panes if pane.unpainted and pane.display]
-        due = ended or (not left and self._curves.due(now, free))
+        # Not both at one tick, so that a key waits for one of them at most.
+        yields = figures and not self._yielded and self._charted >= 0 and self._curves.ripe(now)
+        due = ended or (not left and not yields and self._curves.due(now, free))
+        self._yielded = yields
         if self._charted != revision and due:
             with self._curves.drawing():
                 self._draw_chart()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Button, Input, OptionList
 
 from gpt.presets import Preset, PresetError
@@ -30,6 +29,7 @@ from tui.preflight import PROGRAM
 from tui.presets import PresetList, PresetsPane
 from tui.prospect import Prospect
 from tui.save import SaveDialog
+from tui.screen import SteadyScreen
 from tui.shelf import Entry, Shelf
 from tui.start import Start
 from tui.status import StatusLine
@@ -44,7 +44,7 @@ LATER = ("gpt.settings", "gpt.corpus", "gpt.estimate", "gpt.nanogpt")
 """Imported after the first paint."""
 
 
-class SetupScreen(Screen[None]):
+class SetupScreen(SteadyScreen[None]):
     """Presets, their settings and what the run will be: side by side, or one at a time.
 
     Args:
