@@ -103,7 +103,8 @@ def _measured(
     memory = peak_memory(world)
     log_ms = 1e3 * _logging_seconds(config, world)
     tokens = config.tokens_per_iter
-    overall_ms = step_ms + eval_ms / config.eval_interval + log_ms / config.log_interval
+    evaluating_ms = eval_ms / config.eval_interval if config.eval_interval else 0.0
+    overall_ms = step_ms + evaluating_ms + log_ms / config.log_interval
     return Figures(
         device=str(world.device),
         dtype=world.dtype_name,

@@ -204,9 +204,9 @@ class Config(Recipe):
         2000,
         "evaluation and logging",
         "Steps between evaluations of both splits. Fewer shows overfitting sooner and takes "
-        "more of the run's time.",
+        "more of the run's time. 0 evaluates at the end alone.",
         unit="steps",
-        ge=1,
+        ge=0,
         le=10**12,
     )
     eval_iters: int = setting(
@@ -378,6 +378,10 @@ class Config(Recipe):
     def tokens_per_iter(self) -> int:
         """Tokens that one training step learns from."""
         return self.batch_size * self.block_size * self.gradient_accumulation_steps
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the run evaluates before this step's update, its end apart."""
+        return self.eval_interval > 0 and step % self.eval_interval == 0
 
     def warnings(self) -> dict[str, str]:
         """What is allowed but probably not meant, by field."""

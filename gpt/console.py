@@ -80,7 +80,7 @@ def _share(part: float) -> str:
 
 
 def _spread(ms: float, interval: int) -> str:
-    return f"{ms / interval:.3f}"
+    return f"{ms / interval:.3f}" if interval else ""
 
 
 def _utilisation(figures: Figures) -> str:

@@ -122,7 +122,7 @@ def steps(config: Config, timing: Timing | None) -> int | None:
 
 def evaluations(config: Config) -> int:
     """How often the run evaluates: every `eval_interval` steps, at step 0 and at the end."""
-    if config.eval_only:
+    if config.eval_only or not config.eval_interval:
         return 1
     whole, rest = divmod(config.max_iters, config.eval_interval)
     return 1 + whole + (rest > 0)
@@ -135,9 +135,15 @@ def samples(config: Config) -> int:
     if config.sample_interval > 0:
         return 1 + config.max_iters // config.sample_interval
     early = [
-        step for step in EARLY_SAMPLES if step % config.eval_interval and step < config.max_iters
+        step for step in EARLY_SAMPLES if not config.evaluates(step) and step < config.max_iters
     ]
     return evaluations(config) + len(early)
+
+
+def first_loss_seconds(config: Config, timing: Timing) -> float:
+    """From the start to the first point of the loss curve."""
+    skipped = 0 if config.evaluates(0) else timing.eval_seconds
+    return timing.first_loss_seconds - skipped
 
 
 def total_seconds(config: Config, timing: Timing) -> float:

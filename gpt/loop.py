@@ -160,7 +160,7 @@ class Loop:
             self.boundary = self._boundary()
             yield from self._attend()
             last = self._is_last()
-            due = last or self.step % config.eval_interval == 0
+            due = last or config.eval_only or config.evaluates(self.step)
             if due and self.measured is None:
                 yield from self._evaluate()
             if sample.due(config, self.step):

@@ -87,11 +87,12 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 def lacking(config: Config) -> list[str]:
     """The settings in use that nanoGPT does not have, for which it has no command either."""
-    return [
+    own = [
         name
         for name, field in Recipe.model_fields.items()
         if getattr(config, name) != field.default
     ]
+    return own if config.eval_interval else [*own, "eval_interval"]
 
 
 def command_line(config: Config, gpu: bool | None = None) -> str:

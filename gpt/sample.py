@@ -104,7 +104,7 @@ def due(config: Config, step: int) -> bool:
         return False
     if config.sample_interval > 0:
         return step % config.sample_interval == 0
-    at_evaluation = step % config.eval_interval == 0 or step == config.max_iters
+    at_evaluation = config.evaluates(step) or step == config.max_iters
     return at_evaluation or (step in EARLY_SAMPLES and step <= config.max_iters)
 
 

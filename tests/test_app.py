@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.app import App
 from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -29,7 +30,7 @@ from tui import ascii, messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
 from tui.farewell import farewell
-from tui.help import HelpScreen, HelpText
+from tui.help import HelpScreen, HelpText, written
 from tui.history import HistoryScreen
 from tui.lines import plain
 from tui.palette import recall, remember
@@ -577,21 +578,66 @@ async def test_help_is_drawn_whole_at_once_and_scrolls(make: Make) -> None:
         assert text.border_subtitle == "esc  back"
         await pilot.press("k")
         assert text.border_subtitle == "1 more below  esc  back"
+        await pilot.press("pageup")
+        assert text.border_subtitle == f"{text.size.height} more below  esc  back"
         await pilot.press("home")
         assert plain(text.visible_rows()).startswith("Keys")
+        assert help_drawn(app) == as_drawn(text)
 
-        # when the terminal becomes smaller, and larger than the text
-        await pilot.resize_terminal(60, 20)
+
+@pytest.mark.parametrize("size", [(76, 24), (60, 20), (90, 24), (140, 100)])
+async def test_help_that_is_scrolled_fits_another_size(make: Make, size: tuple[int, int]) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        # given
+        await pilot.press("question_mark")
+        await pilot.press("pagedown")
+        text = app.screen.query_one(HelpText)
+        top = text.rows.index(text.visible_rows()[0])
+        assert top > 0
+
+        # when
+        await pilot.resize_terminal(*size)
         await pilot.pause()
-        assert text.size.height == len(text.visible_rows())
+
+        # then what is drawn are the rows from there on, as far as there are some
+        assert (
+            text.visible_rows()
+            == text.rows[min(top, len(text.rows) - text.size.height) :][: text.size.height]
+        )
+        assert help_drawn(app) == as_drawn(text)
         assert all(sum(len(part) for _, part in row) <= text.size.width for row in text.rows)
-        await pilot.resize_terminal(140, 100)
+
+        # and so they are at its beginning
+        await pilot.press("home")
         await pilot.pause()
-        assert text.visible_rows() == text.rows
-        assert text.border_subtitle == "esc  back"
+        assert text.visible_rows() == text.rows[: text.size.height]
+        assert help_drawn(app) == as_drawn(text)
 
 
-async def test_a_screen_is_laid_out_once_for_a_size(make: Make) -> None:
+def help_drawn(app: App[None]) -> list[str]:
+    """What stands inside the border."""
+    strips = app.screen._compositor.render_strips(app.size)
+    inside = app.screen.query_one(HelpText).content_region
+    return [
+        strips[y].text[inside.x : inside.right].rstrip() for y in range(inside.y, inside.bottom)
+    ]
+
+
+def as_drawn(text: HelpText) -> list[str]:
+    return plain(text.visible_rows()).split("\n")
+
+
+def test_help_has_no_row_that_is_too_wide() -> None:
+    entries = {"Keys": [("q ctrl+c ctrl+q", "what the model writes; again: zoom"), ("x", "axis")]}
+    for width in range(30, 90):
+        rows = written(entries, width)
+        assert all(sum(len(part) for _, part in row) <= width for row in rows)
+        words = " ".join(plain(rows).split())
+        assert "what the model writes; again: zoom" in words
+
+
+async def test_a_screen_is_not_laid_out_again_when_it_is_told_its_size(make: Make) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         sizes: list[tuple[int, int] | None] = []

@@ -110,7 +110,7 @@ def test_steps_are_as_many_as_wanted_or_as_the_time_allows() -> None:
 
 @given(
     max_iters=st.integers(0, 260),
-    eval_interval=st.integers(1, 130),
+    eval_interval=st.integers(0, 130),
     sample_interval=st.integers(-1, 70),
     eval_only=st.booleans(),
 )
@@ -127,7 +127,10 @@ def test_evaluations_and_samples_are_as_many_as_the_loop_makes(
     )
     steps = range(1 if eval_only else max_iters + 1)
 
-    evaluated = sum(step % eval_interval == 0 or step == max_iters for step in steps)
+    evaluated = sum(
+        eval_only or step == max_iters or (eval_interval > 0 and step % eval_interval == 0)
+        for step in steps
+    )
     sampled = sum(sample.due(config, step) for step in steps)
 
     assert estimate.evaluations(config) == evaluated
@@ -139,6 +142,15 @@ def test_the_total_is_steps_evaluations_and_samples() -> None:
     timing = Timing(0.046, 1.0, 0.5, 1.546, "cpu")
 
     assert estimate.total_seconds(config, timing) == pytest.approx(92 + 9 + 11 * 0.5)
+    assert estimate.first_loss_seconds(config, timing) == pytest.approx(1.546)
+
+
+def test_a_run_that_evaluates_at_its_end_shows_a_loss_sooner() -> None:
+    config = preset("shakespeare_char_cpu", eval_interval=0, sample_interval=-1)
+    timing = Timing(0.046, 1.0, 0.5, 1.546, "cpu")
+
+    assert estimate.total_seconds(config, timing) == pytest.approx(92 + 1)
+    assert estimate.first_loss_seconds(config, timing) == pytest.approx(0.546)
 
 
 def test_available_memory_is_no_more_than_there_is() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tui.manners import MannerlyApp
-from tui.precedence import MOMENT, TO_PERSON, TO_TRAINING, WRITING, Precedence
+from tui.precedence import MOMENT, TO_ALL, TO_PERSON, TO_TRAINING, WRITING, Precedence
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +22,16 @@ def _own_interval() -> Iterator[None]:
 def test_a_key_comes_first_for_a_moment() -> None:
     now = 0.0
     precedence = Precedence(lambda: now)
-    precedence.settle()
+    precedence.settle(training=True)
     assert sys.getswitchinterval() == pytest.approx(TO_TRAINING)
 
     precedence.to_person()
     now = MOMENT / 2
-    precedence.settle()
+    precedence.settle(training=True)
     assert sys.getswitchinterval() == pytest.approx(TO_PERSON)
 
     now = MOMENT
-    precedence.settle()
+    precedence.settle(training=True)
     assert sys.getswitchinterval() == pytest.approx(TO_TRAINING)
 
 
@@ -41,6 +41,7 @@ def test_what_a_key_drew_goes_out_before_more_is_drawn() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", slept.append)
 
+        precedence.settle(training=True)
         precedence.let_write()
         assert not slept
 
@@ -53,9 +54,23 @@ def test_what_a_key_drew_goes_out_before_more_is_drawn() -> None:
         assert slept == [WRITING]
 
 
+def test_where_nothing_trains_nobody_comes_first() -> None:
+    slept = list[float]()
+    precedence = Precedence(lambda: 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", slept.append)
+
+        precedence.settle(training=False)
+        precedence.to_person()
+        precedence.let_write()
+
+        assert sys.getswitchinterval() == pytest.approx(TO_ALL)
+        assert not slept
+
+
 async def test_the_app_notices_keys() -> None:
     app = MannerlyApp()
     async with app.run_test() as pilot:
-        app.precedence.settle()
+        app.precedence.settle(training=True)
         await pilot.press("x")
         assert sys.getswitchinterval() == pytest.approx(TO_PERSON)

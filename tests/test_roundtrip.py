@@ -15,6 +15,7 @@ from tests.conftest import Clock
 from tests.seat import Sit, sit  # noqa: F401 - a fixture
 from tui.driver import LAST_ANSWER, LAST_SLOW_ANSWER, taking_over
 from tui.lines import CHARACTER, COLOUR, Lines, Row
+from tui.manners import MannerlyApp
 from tui.opening import Opening
 from tui.pace import Room
 from tui.roundtrip import PATIENCE, QUESTION, RoundTrip
@@ -261,6 +262,25 @@ def test_the_terminals_answers_are_kept_from_the_app(
     assert was_open
     assert not driver.line.open
     assert passed == [key]
+
+
+def test_after_each_picture_what_writes_it_is_let_through(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    written, let = list[str](), list[str]()
+    app = MannerlyApp()
+    driver: Any = object.__new__(taking_over(Opening()))
+    driver.line, driver.asks, driver._app = RoundTrip(clock), True, app
+    monkeypatch.setattr(f"{LINUX}.write", lambda _, data: written.append(data))
+    monkeypatch.setattr(app.precedence, "let_write", lambda: let.append(written[-1]))
+
+    # when
+    for data in ("\x1b[?2026h", FRAME, "\x1b[?2026l"):
+        driver.write(data)
+
+    # then
+    assert let == [FRAME + QUESTION]
 
 
 @pytest.mark.parametrize(

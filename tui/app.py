@@ -98,10 +98,10 @@ class Nanodeck(LeavingApp):
         if not self.screen_stack:  # the app is closing
             return
         session = self.session
+        self.precedence.settle(self.training)
         if session is None:
             self.set_window_title(title(None))
             return
-        self.precedence.settle()
         session.drain()
         if session.refused is not None:
             self._refuse(session.refused)

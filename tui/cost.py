@@ -150,7 +150,8 @@ def _peak(figures: Figures) -> str:
 
 
 def _besides(label: str, ms: float, decimals: int, interval: int) -> list[Piece]:
-    return _row(label, numbers.fixed(ms, decimals), f"ms, or {ms / interval:.3f} a step")
+    spread = f"ms, or {ms / interval:.3f} a step" if interval else "ms, at the end"
+    return _row(label, numbers.fixed(ms, decimals), spread)
 
 
 def _share(share: float) -> str:

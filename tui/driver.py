@@ -59,7 +59,7 @@ def taking_over(opening: Opening) -> type[Driver]:
                 return
             worth = self.asks and len(data) > WORTH_ASKING
             super().write(self.line.follow(data) if worth else data)
-            if isinstance(self._app, MannerlyApp):
+            if worth and isinstance(self._app, MannerlyApp):
                 self._app.precedence.let_write()
 
         def process_message(self, message: Message) -> None:

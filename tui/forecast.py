@@ -93,13 +93,13 @@ class Outlook:
         return f"{share:,.2g} over the text" if share < 10 else f"{share:,.0f} over the text"
 
     def _times(self) -> list[tuple[str, str]]:
-        from gpt.estimate import Timing
+        from gpt.estimate import Timing, first_loss_seconds
 
         if isinstance(self.timing, str):
             return [("time", visible(self.timing, keep=""))]
         if not isinstance(self.timing, Timing):
             return [("one step", MEASURING), ("first loss", MEASURING), ("the end", MEASURING)]
-        timing, first = self.timing, duration(self.timing.first_loss_seconds)
+        timing, first = self.timing, duration(first_loss_seconds(self.config, self.timing))
         if timing.compiles:
             first += ", after compiling"
         return [

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.keys import format_key
 from textual.screen import Screen
+from textual.strip import Strip
 
 from tui.lines import ROLES, Lines, Row
 from tui.panes import WHEEL
@@ -33,6 +34,8 @@ WORDS = {
 LETTERS = "Esc leaves a field; letters act outside fields. The mouse works everywhere."
 
 BACK = "esc  back"
+Entries = dict[str, list[tuple[str, str]]]
+"""By heading, keys and what they do."""
 
 NAMED = ("up", "down", "left", "right", "enter", "space", "tab", "backspace")
 """Keys that go by their name, not by a sign."""
@@ -44,41 +47,50 @@ class HelpText(Lines, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll(1)", show=False),
         Binding("up,k", "scroll(-1)", show=False),
-        Binding("pagedown,space", "scroll(10)", show=False),
-        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown,space", "page(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
         Binding("home", "scroll(-1000000)", show=False),
         Binding("end", "scroll(1000000)", show=False),
     ]
 
-    def __init__(self, entries: dict[str, list[tuple[str, str]]]) -> None:
+    def __init__(self, entries: Entries) -> None:
         super().__init__(id="help")
         self.entries = entries
         self.border_title, self.border_subtitle = "help", BACK
-        self._top = 0
+        self._width = self._top = 0
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        # So that the first picture, which comes before the widget is told its size, has them.
-        self.rows = self._painted = rows(self.entries, width)
-        return len(self.rows)
-
-    def redraw(self) -> None:
-        self._move(0)
-        self._painted = self.visible_rows()
+        return len(written(self.entries, width))
 
     def visible_rows(self) -> list[Row]:
+        # The first picture comes before the widget is told its size by an event.
+        if self.size.width != self._width:
+            self._width = self.size.width
+            self.rows = written(self.entries, self._width)
         return self.rows[self._top : self._top + self.size.height]
+
+    def render_line(self, y: int) -> Strip:
+        self._painted = self.visible_rows()
+        return super().render_line(y)
+
+    def redraw(self) -> None:
+        self.visible_rows()
+        self.action_scroll(0)
 
     def action_scroll(self, count: int) -> None:
         """Move the text by so many rows."""
-        self._move(count)
-        self.repaint()
-
-    def _move(self, count: int) -> None:
         last = max(0, len(self.rows) - self.size.height)
-        self._top = max(0, min(last, self._top + count))
-        below = f"{last - self._top} more below  " if self._top < last else ""
+        top = max(0, min(last, self._top + count))
+        if top != self._top:
+            self._top = top
+            self.refresh()
+        below = f"{last - top} more below  " if top < last else ""
         if self.border_subtitle != f"{below}{BACK}":
             self.put_in_border(subtitle=f"{below}{BACK}")
+
+    def action_page(self, by: int) -> None:
+        """Move by what is in sight, but for a row."""
+        self.action_scroll(by * max(1, self.size.height - 1))
 
     def on_mouse_scroll_down(self) -> None:
         self.action_scroll(WHEEL)
@@ -107,13 +119,16 @@ class HelpScreen(SteadyScreen[None]):
         yield HelpText(self.keys)
 
 
-def rows(entries: dict[str, list[tuple[str, str]]], width: int) -> list[Row]:
+def written(entries: Entries, width: int) -> list[Row]:
     """The keys under their headings, then the words, in rows of at most `width` columns."""
     found: list[Row] = []
     column = max((len(shown) for listed in entries.values() for shown, _ in listed), default=0)
     for heading, listed in entries.items():
         if listed:
-            found += [[("strong", heading)], *(_entry(*entry, column) for entry in listed), []]
+            found.append([("strong", heading)])
+            for shown, description in listed:
+                found += _entry(f"  {shown:<{column}}  ", description, width)
+            found.append([])
     found += [[("plain", line)] for line in wrap(f"{LETTERS}\n\n", width)]
     found.append([("strong", "Words")])
     for word, meaning in WORDS.items():
@@ -124,11 +139,13 @@ def rows(entries: dict[str, list[tuple[str, str]]], width: int) -> list[Row]:
     return found
 
 
-def _entry(shown: str, description: str, column: int) -> Row:
-    return [("strong", f"  {shown:<{column}}  "), ("plain", description)]
+def _entry(head: str, description: str, width: int) -> list[Row]:
+    first, *more = wrap(description, width - len(head))
+    below: list[Row] = [[("plain", " " * len(head) + line)] for line in more]
+    return [[("strong", head), ("plain", first)], *below]
 
 
-def keys(app: App[None], screen: Screen[object]) -> dict[str, list[tuple[str, str]]]:
+def keys(app: App[None], screen: Screen[object]) -> Entries:
     """The keys that work on this screen now, each with what it does.
 
     Several keys for one thing are joined. Those of the screen come first, then those of the

@@ -19,10 +19,12 @@ TO_TRAINING = 0.0005
 TO_PERSON = 0.02
 """The same while somebody does, so that what a key draws is drawn at once: for so long training
 can begin nothing that would take a core from it."""
+TO_ALL = 0.005
+"""Where nothing trains: Python's own."""
 MOMENT = 0.5
 """Seconds after a key."""
 WRITING = 0.001
-"""Seconds that the thread which writes to the terminal needs at most."""
+"""Seconds in which the thread that writes to the terminal gets the interpreter."""
 
 
 class Precedence:
@@ -35,18 +37,24 @@ class Precedence:
     def __init__(self, clock: Callable[[], float] = awake) -> None:
         self._clock = clock
         self._until = 0.0
+        self._training = False
 
     def to_person(self) -> None:
         """A key was pressed."""
         self._until = self._clock() + MOMENT
-        sys.setswitchinterval(TO_PERSON)
+        self._set()
 
     def let_write(self) -> None:
         """Something was drawn: before more is, what a key asked for goes out to the terminal."""
-        if self._clock() < self._until:
+        if self._training and self._clock() < self._until:
             time.sleep(WRITING)
 
-    def settle(self) -> None:
-        """Back to training, unless a key was pressed just now. Called often."""
-        if self._clock() >= self._until:
-            sys.setswitchinterval(TO_TRAINING)
+    def settle(self, training: bool) -> None:
+        """Back to training, if there is any, unless a key was pressed just now. Called often."""
+        self._training = training
+        self._set()
+
+    def _set(self) -> None:
+        urgent = self._clock() < self._until
+        busy = TO_PERSON if urgent else TO_TRAINING
+        sys.setswitchinterval(busy if self._training else TO_ALL)

@@ -143,7 +143,7 @@ class RunScreen(Onward):
                     scroll = ended or self._log.due(now, free)
                     self._draw_panes(self.panes[1:] if scroll else self.panes[1:-1])
         left = [pane for pane in self.panes if pane.unpainted and pane.display]
-        # Not both at one tick, so that a key waits for one of them at most.
+        # Not at one tick with the figures if the next one will do, since a key waits for both.
         yields = figures and not self._yielded and self._charted >= 0 and self._curves.ripe(now)
         due = ended or (not left and not yields and self._curves.due(now, free))
         self._yielded = yields

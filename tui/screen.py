@@ -1,4 +1,4 @@
-"""What all screens have in common."""
+"""Screens that are laid out no more often than their size asks for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from textual.screen import Screen, ScreenResultType
 
 
 class SteadyScreen(Screen[ScreenResultType]):
-    """A screen that is laid out, and drawn, once for a size.
+    """A screen that is not laid out, and drawn, again because it was told its size.
 
-    Textual (8.2) lays a screen out when it comes to the front, which tells it its size, and then
-    again because it was told: half of what opening one costs.
+    Textual (8.2) does so after it has laid a screen out that comes to the front, which is what
+    tells it: a third of what opening one costs.
     """
 
     def _screen_resized(self, size: Size) -> None:

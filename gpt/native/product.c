@@ -109,8 +109,10 @@ static void part(float *c, i64 c_row, const float *a, i64 a_row, i64 a_column, c
     }
 }
 
-/* c (n, n) = a (n, k) times b (k, n), which is known to be symmetric: of each BATCH of rows what is left
-   of them is copied from above. Rows of a are a_row floats apart; n is a multiple of LANES; `space` has
+_Static_assert(BATCH % WIDE == 0, "a batch of rows begins with a panel of the right matrix");
+
+/* c (n, n) = a (n, k) times b (k, n), which is known to be symmetric: what is left of the blocks of BATCH
+   rows along the diagonal is copied from above them. Rows of a are a_row floats apart; n is a multiple of LANES; `space` has
    product_room for this n. One thread's work. */
 void symmetric_product(float *c, const float *a, i64 a_row, const float *b, i64 b_row, i64 b_column, i64 n,
                        i64 k, float *space) {
