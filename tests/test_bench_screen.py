@@ -454,6 +454,8 @@ def test_what_the_figures_do_not_say_is_not_said() -> None:
     told = " ".join(cost.findings(figures))
     assert not any(word in told for word in ("arithmetic", "optimizer", "Evaluations"))
     assert "the peak in float32 is not known" in str(cost.rates(figures, 70, "=-"))
+    figures = dataclasses.replace(FIGURES, eval_interval=0)
+    assert "512.3 ms, at the end" in " ".join(str(cost.rates(figures, 70, "=-")).split())
 
 
 def test_figures_come_back_as_they_went() -> None:

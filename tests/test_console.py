@@ -84,6 +84,12 @@ def test_the_table_says_everything() -> None:
     ]
 
 
+def test_an_evaluation_at_the_end_alone_is_no_part_of_a_step() -> None:
+    rows = console.table("mine", dataclasses.replace(FIGURES, eval_interval=0))
+
+    assert "evaluation                 500.0" in rows
+
+
 @pytest.mark.parametrize(
     ("device", "told"),
     [

@@ -102,6 +102,7 @@ def test_defaults_name_every_training_setting_that_both_have() -> None:
 
 def test_what_nanogpt_lacks_is_named() -> None:
     assert nanogpt.lacking(Config()) == []
+    assert nanogpt.lacking(Config(eval_interval=0)) == ["eval_interval"]
     assert nanogpt.lacking(Config(token_shift=0.5, optimizer="muon")) == [
         "token_shift", "optimizer",
     ]  # fmt: skip

@@ -203,6 +203,22 @@ def test_exact_evaluation_covers_every_target_and_draws_nothing() -> None:
     assert evals(exact)[0].val == pytest.approx(estimate.val, abs=5 * estimate.val_se + 1e-3)
 
 
+def test_a_run_can_evaluate_at_its_end_alone() -> None:
+    # given a run that draws nothing to evaluate
+    exact = {"eval_iters": 0, "sample_interval": -1}
+    plain = list(gpt.train(small(**exact)))
+
+    # when
+    events = list(gpt.train(small(**exact, eval_interval=0)))
+    looked = list(gpt.train(small(**exact, eval_interval=0, eval_only=True)))
+
+    # then
+    assert [event.step for event in evals(events)] == [6]
+    assert losses(events) == losses(plain)
+    assert evals(events)[-1].val == evals(plain)[-1].val
+    assert [event.val for event in evals(looked)] == [evals(plain)[0].val]
+
+
 def test_eval_only_evaluates_once_and_saves_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     events = list(gpt.train(small(eval_only=True), run))
