@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.keys import format_key
 from textual.screen import Screen
 from textual.strip import Strip
@@ -60,18 +60,21 @@ class HelpText(Lines, can_focus=True):
         self._width = self._top = 0
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(written(self.entries, width))
+        return len(self._fitted(width))
 
     def visible_rows(self) -> list[Row]:
-        # The first picture comes before the widget is told its size by an event.
-        if self.size.width != self._width:
-            self._width = self.size.width
-            self.rows = written(self.entries, self._width)
-        return self.rows[self._top : self._top + self.size.height]
+        width, height = self.size
+        return self._fitted(width)[self._top : self._top + height]
 
-    def render_line(self, y: int) -> Strip:
+    def render_lines(self, crop: Region) -> list[Strip]:
+        # The first picture comes before the widget is told its size by an event.
         self._painted = self.visible_rows()
-        return super().render_line(y)
+        return super().render_lines(crop)
+
+    def _fitted(self, width: int) -> list[Row]:
+        if width != self._width:
+            self._width, self.rows = width, written(self.entries, width)
+        return self.rows
 
     def redraw(self) -> None:
         self.visible_rows()
