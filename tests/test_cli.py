@@ -89,6 +89,7 @@ def test_what_is_wrong_is_told_in_words_and_nothing_is_written(words: list[str],
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
 def test_a_signal_stops_saves_and_says_so(name: str, code: int) -> None:

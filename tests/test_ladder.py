@@ -164,6 +164,7 @@ def test_evaluations_neither_use_up_a_time_budget_nor_count_as_training(
     assert [(p.step, p.seconds) for p in found.points] == [(n, n) for n in range(1, 17)]
 
 
+@pytest.mark.slow
 def test_nanogpts_own_checkpoint_is_measured_exactly(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:

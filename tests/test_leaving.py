@@ -137,6 +137,7 @@ def leave_from(sit: Sit, phase: str, way: Callable[[Seat], int]) -> Seat:
     return seat
 
 
+@pytest.mark.slow
 def test_a_signal_in_training_saves_the_run_and_the_terminal(sit: Sit) -> None:
     seat = leave_from(sit, "training", by_signal(signal.SIGTERM))
 

@@ -172,7 +172,7 @@ class AtOnce(Executor):
         return future
 
 
-@pytest.mark.parametrize("kind", ["char", "gpt2"])
+@pytest.mark.parametrize("kind", ["char", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_stopped_over_and_over_it_ends_with_the_same_files(
     kind: Kind,
     gpt2: GPT2Tokenizer,

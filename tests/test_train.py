@@ -95,6 +95,7 @@ def test_the_whole_reference_run_ends_with_nanogpts_numbers() -> None:
     assert evals(events)[-1].val == pytest.approx(evaluations[2000][1], abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 def test_other_settings_give_nanogpts_numbers_as_well(path: Path) -> None:
     golden = json.loads(path.read_text("utf-8"))
