@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,6 +19,7 @@ from gpt import presets
 from gpt.config import Config
 from gpt.estimate import Timing
 from gpt.settings import settings
+from tui.desk import Desk
 from tui.field import Choice, Field
 from tui.form import Form, Group
 from tui.messages import OpenRuns, Train
@@ -399,6 +401,31 @@ async def test_what_the_run_will_be_follows_the_form(opened: Opened) -> None:
         show_timing(pilot, 0.045)
         assert text_of(pilot, "#start-words") == "about 90 s on this machine"
     assert not Start(id="start").newcomer
+
+
+async def test_a_pane_that_is_left_at_once_is_not_come_back_to(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as pilot:
+        # given
+        desk, gone = setup_of(pilot).query_one(Desk), list[str]()
+        go = Desk.go
+
+        def note(desk: Desk, pane: str) -> None:
+            gone.append(pane)
+            if len(gone) < 50:
+                go(desk, pane)
+
+        monkeypatch.setattr(Desk, "go", note)
+
+        # when: what the first change leads to comes after the second
+        desk.show("settings")
+        desk.show("presets")
+        await asyncio.sleep(0.5)
+
+        # then
+        assert desk.pane == "presets"
+        assert gone == []
 
 
 async def test_what_was_measured_on_a_busy_machine_says_so(opened: Opened) -> None:

@@ -79,5 +79,7 @@ class Desk(Container):
     def _tab_activated(self, event: Tabs.TabActivated) -> None:
         event.stop()
         pane = event.tab.id
-        if pane is not None and pane != self.pane:
+        # The news of a tab that is no longer the active one would be followed by that of the next,
+        # and so on for ever.
+        if pane is not None and pane == event.tabs.active and pane != self.pane:
             self.go(pane)
