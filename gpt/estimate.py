@@ -71,7 +71,7 @@ def _computing(config: Config, vocab_size: int) -> int:
 
 def _looked_up(config: Config, vocab_size: int) -> int:
     """Numbers of which a token only takes its row, without those that the head is tied to."""
-    rows = 2 * config.ngram_buckets
+    rows = (config.ngram_order - 1) * config.ngram_buckets
     rows += vocab_size * (not config.tie_head)
     rows += vocab_size * config.n_layer * config.value_embedding
     return rows * config.n_embd

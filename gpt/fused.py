@@ -76,10 +76,10 @@ def _design(block: Block) -> native.Design:
         shifted=block.shifted,
         activation=native.ACTIVATIONS.index(mlp.activation),
         layer_norm=layer_norm,
-        head_norm=attn.qk_norm,
         gives_values=block.gives_values,
         norm_eps=kernels.LAYER_NORM_EPS if layer_norm else kernels.EPS,
         head_eps=kernels.EPS,
+        head_rms=attn.qk_rms,
     )
 
 

@@ -129,7 +129,7 @@ def rms_norm(x: Tensor) -> Tensor:
     if x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], eps=EPS)
     if x.dim() == 3 and is_native(x, x.size(-1)):
-        return native.rms_rotate(x[:, :, None], None, None, EPS, norm=True)[:, :, 0]
+        return native.rms_rotate(x[:, :, None], None, None, EPS, rms=1.0)[:, :, 0]
     return cast(Tensor, _Normalised.apply(x))  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -197,17 +197,18 @@ def dropout_mask(shape: Sequence[int], share: float) -> Tensor:
     return draw(shape, share, torch.default_generator)
 
 
-def prepare_heads(qk: Tensor, start: int, norm: bool, rotary: bool) -> Tensor:
+def prepare_heads(qk: Tensor, start: int, rms: float, rotary: bool) -> Tensor:
     """Queries and keys, (batch, time, heads, channels), normalised and turned by where they stand.
 
     Args:
         start: the place of the first.
+        rms: the root mean square that each gets; 0 leaves them as they are.
     """
-    if (norm or rotary) and is_native(qk, qk.size(-1)):
+    if (rms or rotary) and is_native(qk, qk.size(-1)):
         cosines, sines = turns(start, qk.size(1), qk.size(-1)) if rotary else (None, None)
-        return native.rms_rotate(qk, cosines, sines, EPS, norm)
-    if norm:
-        qk = rms_norm(qk)
+        return native.rms_rotate(qk, cosines, sines, EPS, rms)
+    if rms:
+        qk = rms_norm(qk) * rms
     return rotate(qk, start) if rotary else qk
 
 

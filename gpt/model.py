@@ -24,6 +24,8 @@ ACTIVATIONS = {
     "relu2": kernels.squared_relu,
     "silu": F.silu,
 }
+NGRAMS = ("pairs", "triples", "quadruples", "quintuples")
+"""The tables of n-grams, as parameters are named."""
 
 
 class LayerNorm(nn.Module):
@@ -62,7 +64,8 @@ class Attention(nn.Module):
         self.resid_dropout = Dropout(config.dropout)
         self.n_head = config.n_head
         self.dropout = config.dropout if config.drop_attention else 0.0
-        self.qk_norm = config.qk_norm
+        # Scores are products of two of these.
+        self.qk_rms = math.sqrt(config.qk_scale) if config.qk_norm else 0.0
         self.rotary = config.positions == "rotary"
         mixes = config.value_residual and not first
         self.first_share = nn.Parameter(torch.tensor(0.5)) if mixes else None
@@ -85,7 +88,7 @@ class Attention(nn.Module):
         if self.first_share is not None and first is not None:
             v = torch.lerp(v, first, self.first_share.to(v.dtype))
         qk = qk.view(batch, time, 2 * self.n_head, -1)
-        qk = kernels.prepare_heads(qk, past.length if past else 0, self.qk_norm, self.rotary)
+        qk = kernels.prepare_heads(qk, past.length if past else 0, self.qk_rms, self.rotary)
         heads = v.view(batch, time, self.n_head, -1)
         if past is None:
             y = kernels.attention(qk, heads, self.dropout if self.training else 0.0)
@@ -152,26 +155,31 @@ def run_block(
     return block(x, idx, first, None)
 
 
-class NGrams(nn.Module):
-    """What the last two and the last three tokens add to the embedding, by a hash of them."""
+class NGrams(nn.ModuleDict):
+    """What the last two tokens, the last three and so on add to the embedding, by their hash."""
 
     def __init__(self, config: Config, vocab_size: int) -> None:
-        super().__init__()
+        names = NGRAMS[: config.ngram_order - 1]
+        super().__init__(
+            {name: nn.Embedding(config.ngram_buckets, config.n_embd) for name in names}
+        )
         self.vocab_size = vocab_size
-        self.pairs = nn.Embedding(config.ngram_buckets, config.n_embd)
-        self.triples = nn.Embedding(config.ngram_buckets, config.n_embd)
+        self.buckets = config.ngram_buckets
 
     def forward(self, idx: Tensor, before: Tensor | None) -> Tensor:
         """Token ids (batch, time) to (batch, time, channels).
 
         Args:
-            before: the two tokens before the first, (batch, 2); zeros where None.
+            before: the tokens before the first, (batch, order - 1); zeros where None.
         """
-        known = F.pad(idx, (2, 0)) if before is None else torch.cat((before, idx), dim=1)
-        pair = known[:, 1:-1] * self.vocab_size + idx
-        triple = pair * 92821 + known[:, :-2] * 68917
-        buckets = self.pairs.num_embeddings
-        return self.pairs(pair % buckets) + self.triples(triple % buckets)
+        reach = len(self)
+        known = F.pad(idx, (reach, 0)) if before is None else torch.cat((before, idx), dim=1)
+        ngram = known[:, reach - 1 : -1] * self.vocab_size + idx
+        found = self["pairs"](ngram % self.buckets)
+        for back, name in enumerate(NGRAMS[1:reach], 2):
+            ngram = ngram * 92821 + known[:, reach - back : -back] * 68917
+            found = found + self[name](ngram % self.buckets)
+        return found
 
 
 class Transformer(nn.Module):
@@ -217,12 +225,16 @@ class GPT(nn.Module):
     Building it draws from torch's default generator exactly as nanoGPT does: every layer's
     default initialisation, then N(0, 0.02) for each linear and embedding weight in module order,
     then N(0, 0.02 / sqrt(2 n_layer)) for each residual projection (GPT-2's scaling).
+
+    Attributes:
+        reach: so many tokens before it an embedding depends on.
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.block_size = config.block_size
         self.vocab_size = vocab_size
+        self.reach = config.ngram_order - 1 if config.ngram_buckets else 0
         self.logit_softcap = config.logit_softcap
         self.transformer = Transformer(config, vocab_size)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
@@ -247,7 +259,7 @@ class GPT(nn.Module):
 
         Args:
             past: what is known of earlier tokens, of which idx is the next.
-            before: the last two of those, (batch, 2).
+            before: the last `reach` of those, (batch, reach).
         """
         return self._score(self.transformer(idx, past, before)[:, -1])
 
@@ -285,7 +297,7 @@ def _start_from_zero(model: GPT, config: Config) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("c_attn.weight", "c_fc.weight")):
             nn.init.normal_(parameter, 0.0, 0.5 / math.sqrt(config.n_embd))
-        elif name.endswith(("c_proj.weight", "vte.weight", "pairs.weight", "triples.weight")):
+        elif name.endswith(("c_proj.weight", "vte.weight")) or ".ngrams." in name:
             nn.init.zeros_(parameter)
     if not config.tie_head:
         nn.init.zeros_(model.lm_head.weight)

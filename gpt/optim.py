@@ -159,9 +159,7 @@ def _is_matrix(name: str) -> bool:
 
 
 def _is_embedding(name: str) -> bool:
-    return name.endswith(
-        ("wte.weight", "wpe.weight", "vte.weight", "pairs.weight", "triples.weight")
-    )
+    return name.endswith(("wte.weight", "wpe.weight", "vte.weight")) or ".ngrams." in name
 
 
 def set_hyperparameters(model: nn.Module, optimizer: Optimizer, config: Config) -> None:

@@ -70,6 +70,15 @@ class Recipe(BaseModel):
         "Normalise each query and key, so that attention cannot grow too sharp and higher "
         "learning rates stay stable (Henry and others, arXiv:2010.04245).",
     )
+    qk_scale: float = setting(
+        1.0,
+        "model",
+        "With qk_norm, what attention's scores are multiplied by. Normalised, none is beyond the "
+        "square root of a head's channels, so that attention cannot settle on one token; 1.5 to 2 "
+        "lets it (Henry and others learn the factor). Nothing without qk_norm.",
+        gt=0.0,
+        le=1e3,
+    )
     activation: Literal["gelu", "relu2", "relu", "silu"] = setting(
         "gelu",
         "model",
@@ -112,13 +121,23 @@ class Recipe(BaseModel):
     ngram_buckets: int = setting(
         0,
         "model",
-        "Rows of a learned table for pairs of tokens and of another for triples, looked up by a "
-        "hash of the last two and three tokens and added to the embedding. Spares the first block "
-        "the work of telling letters apart by their neighbours (Bojanowski and others, "
+        "Rows of a learned table for pairs of tokens and of another for triples, or more with "
+        "ngram_order, looked up by a hash of those tokens and added to the embedding. Spares the "
+        "first block the work of telling letters apart by their neighbours (Bojanowski and others, "
         "arXiv:1607.04606; Clark and others, arXiv:2103.06874). 8192 suits characters; 0 has none.",
         unit="rows",
         ge=0,
         le=2**24,
+    )
+    ngram_order: int = setting(
+        3,
+        "model",
+        "Up to so many tokens have tables of ngram_buckets rows: 3 has pairs and triples, 4 one "
+        "for the last four as well, 5 one more. Each costs memory and a little time. Nothing "
+        "without ngram_buckets.",
+        unit="tokens",
+        ge=2,
+        le=5,
     )
     logit_softcap: float = setting(
         0.0,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FIXED = (
     "dataset", "n_layer", "n_head", "n_embd", "block_size", "bias", "seed", "positions", "norm",
-    "qk_norm", "activation", "zero_init", "token_shift", "value_residual", "value_embedding",
-    "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
+    "qk_norm", "qk_scale", "activation", "zero_init", "token_shift", "value_residual",
+    "value_embedding", "ngram_buckets", "ngram_order", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
 """Settings that a run keeps: its parameters, its data and its random numbers follow from them."""
 AT_START = ("device", "dtype", "compile", "kernels", "threads")

@@ -57,7 +57,8 @@ def generate(
         if past is None:
             fresh, before = context, None
         else:
-            fresh, before = token[:, None], F.pad(context, (2, 0))[:, -3:-1]
+            fresh = token[:, None]
+            before = F.pad(context, (model.reach, 0))[:, -model.reach - 1 : -1]
 
 
 def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:

@@ -19,6 +19,9 @@ from tests.trials import SEEDS, Settings, key, losses, seeded
 CHANGES: list[Settings] = [
     {"token_shift": 0.0},
     {"ngram_buckets": 0},
+    {"ngram_order": 3},
+    {"ngram_order": 4},
+    {"ngram_order": 5},
     {"positions": "learned"},
     {"positions": "rotary"},
     {"positions": "none"},

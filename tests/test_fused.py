@@ -52,6 +52,7 @@ CHOICES = st.fixed_dictionaries(
         "bias": st.booleans(),
         "norm": st.sampled_from(["layernorm", "rmsnorm"]),
         "qk_norm": st.booleans(),
+        "qk_scale": st.sampled_from((1.0, 1.5)),
         "positions": st.sampled_from(["learned", "rotary"]),
         "activation": st.sampled_from(["gelu", "relu", "relu2", "silu"]),
         "token_shift": st.sampled_from([0.0, 0.5]),

@@ -73,17 +73,17 @@ def assert_same(function: Callable[..., Tensor], *inputs: Tensor) -> None:
     time=st.integers(1, 150),
     heads=st.integers(1, 4),
     channels=st.sampled_from([8, 16, 24, 64]),
-    norm=st.booleans(),
+    rms=st.sampled_from((0.0, 1.0, 1.3)),
     rotary=st.booleans(),
 )
 def test_attention_of_any_shape(
-    batch: int, time: int, heads: int, channels: int, norm: bool, rotary: bool
+    batch: int, time: int, heads: int, channels: int, rms: float, rotary: bool
 ) -> None:
     width = heads * channels
 
     def attention(qkv: Tensor) -> Tensor:
         qk, v = qkv.split((2 * width, width), dim=2)
-        qk = kernels.prepare_heads(qk.view(batch, time, 2 * heads, channels), 3, norm, rotary)
+        qk = kernels.prepare_heads(qk.view(batch, time, 2 * heads, channels), 3, rms, rotary)
         return kernels.attention(qk, v.view(batch, time, heads, channels), 0.0)
 
     assert_same(attention, numbers(batch, time, 3 * width))

@@ -19,7 +19,7 @@ from gpt.corpus import Corpus
 from gpt.data import Batches, Split
 from gpt.events import Eval, Finished, Started, Step
 from gpt.learner import Learner
-from gpt.model import GPT, Attention
+from gpt.model import GPT, Attention, NGrams
 from gpt.muon import orthogonal
 from gpt.optim import Optimizer, set_hyperparameters
 from gpt.sample import build, generate
@@ -36,9 +36,11 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 EACH: list[dict[str, Any]] = [
     {"positions": "rotary"}, {"positions": "none"}, {"norm": "rmsnorm"}, {"qk_norm": True},
+    {"qk_norm": True, "qk_scale": 2.0},
     {"activation": "relu2"}, {"activation": "relu"}, {"activation": "silu"}, {"zero_init": True},
     {"token_shift": 0.5}, {"value_residual": True}, {"value_embedding": True},
-    {"ngram_buckets": 64}, {"logit_softcap": 15.0}, {"tie_head": False}, {"optimizer": "muon"},
+    {"ngram_buckets": 64}, {"ngram_buckets": 64, "ngram_order": 5}, {"logit_softcap": 15.0},
+    {"tie_head": False}, {"optimizer": "muon"},
 ]  # fmt: skip
 ALL: dict[str, Any] = {key: value for change in EACH for key, value in change.items()} | {
     "positions": "rotary",
@@ -129,6 +131,22 @@ def test_off_is_nanogpts_model_to_the_bit() -> None:
     _, plain = learn({})
     _, off = learn(values)
     assert plain == off
+
+
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_an_ngram_is_of_as_many_tokens_as_its_order_says(order: int) -> None:
+    # given
+    config = make_config({**SMALL, "ngram_buckets": 4096, "ngram_order": order})
+    ngrams = NGrams(config, 11)
+    ids = torch.randint(11, (1, 16), generator=torch.Generator().manual_seed(1))
+
+    # when one token is another
+    changed = ids.clone()
+    changed[0, 7] = (changed[0, 7] + 1) % 11
+
+    # then it and those whose n-grams hold it get something else, and all others the same
+    moved = (ngrams(ids, None) != ngrams(changed, None)).any(-1)[0]
+    assert moved.nonzero().flatten().tolist() == list(range(7, 7 + order))
 
 
 # --- the kernels have the gradients of what they stand for

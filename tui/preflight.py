@@ -31,7 +31,7 @@ FIELDS = (
     "dropout", "drop_attention", "bias", "eval_iters", "sample_interval", "max_new_tokens",
     "device", "dtype", "compile", "kernels", "threads",
     "positions", "norm", "qk_norm", "activation", "token_shift", "value_residual",
-    "value_embedding", "ngram_buckets", "logit_softcap", "tie_head", "optimizer",
+    "value_embedding", "ngram_buckets", "ngram_order", "logit_softcap", "tie_head", "optimizer",
 )  # fmt: skip
 """The settings that a step's, an evaluation's or a sample's time depends on."""
 

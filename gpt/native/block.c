@@ -146,10 +146,10 @@ static int sequences_forward(const Block *b, float *out, float *values, i64 star
     find_kept(b, place, kept);
     norm(b, NORM_1, kept[TO_ATTENTION], kept[MEAN_1], kept[SCALE_1], x, sequences);
     linear(b, QKV, kept[PROJECTED], kept[TO_ATTENTION], rows, c, 3 * c, 0, space);
-    if (b->head_norm || b->cosines)
+    if (b->head_rms || b->cosines)
         rms_rotate_forward(kept[PROJECTED], 3 * c, kept[HEAD_SCALES], kept[PROJECTED], 3 * c,
                            b->cosines, b->sines, rows, b->time, 2 * b->heads, c / b->heads,
-                           b->head_eps, b->head_norm);
+                           b->head_eps, b->head_rms);
     for (i64 r = 0; values && r < rows; r++)
         memcpy(values + from + r * c, kept[PROJECTED] + 3 * r * c + 2 * c, 4 * c);
     if (first)
@@ -208,10 +208,10 @@ static int sequences_backward(const Block *b, float *dx, float *dfirst,
         for (i64 i = 0; i < c; i += LANES)
             store(wide + 3 * r * c + 2 * c + i,
                   load(wide + 3 * r * c + 2 * c + i) + load(dvalues + from + r * c + i));
-    if (b->head_norm || b->cosines)
+    if (b->head_rms || b->cosines)
         rms_rotate_backward(wide, 3 * c, wide, 3 * c, kept[PROJECTED], 3 * c, kept[HEAD_SCALES],
                             b->cosines, b->sines, rows, b->time, 2 * b->heads, c / b->heads,
-                            b->head_norm);
+                            b->head_rms);
     linear_backward(b, QKV, grads, narrow, wide, kept[TO_ATTENTION], rows, c, 3 * c, add, rest);
     norm_backward(b, NORM_1, grads, dx, narrow, dx, x, kept[MEAN_1], kept[SCALE_1], sequences, add, rest);
     return 0;

@@ -19,8 +19,9 @@ enum {
 };
 
 typedef struct {
-    i64 batch, time, channels, heads, shifted, activation, layer_norm, head_norm, keep, parts;
+    i64 batch, time, channels, heads, shifted, activation, layer_norm, keep, parts;
     float norm_eps, head_eps;
+    float head_rms; /* the root mean square that queries and keys get; 0 leaves them as they are */
     const float *x, *first, *cosines, *sines;
     const float *attention_mask, *attended_mask, *mlp_mask; /* dropout, or null */
     const float *weights[WEIGHTS]; /* null are what the block has not */

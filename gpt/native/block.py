@@ -30,7 +30,7 @@ class Design:
         shifted: so many channels of what goes into attention and MLP are the last token's.
         activation: its place in `ACTIVATIONS`.
         layer_norm: whether means are taken off before a norm; else it is RMS norm.
-        head_norm: whether queries and keys are normalised.
+        head_rms: the root mean square that queries and keys get; 0 leaves them as they are.
         gives_values: whether the block's own values are wanted.
     """
 
@@ -38,10 +38,10 @@ class Design:
     shifted: int
     activation: int
     layer_norm: bool
-    head_norm: bool
     gives_values: bool
     norm_eps: float
     head_eps: float
+    head_rms: float
 
 
 class Fixed(NamedTuple):
@@ -68,10 +68,11 @@ class Arguments(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in (
             "batch", "time", "channels", "heads", "shifted", "activation", "layer_norm",
-            "head_norm", "keep", "parts",
+            "keep", "parts",
         )),
         ("norm_eps", ctypes.c_float),
         ("head_eps", ctypes.c_float),
+        ("head_rms", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in (
             "x", "first", "cosines", "sines", "attention_mask", "attended_mask", "mlp_mask",
         )),
@@ -161,7 +162,7 @@ def arguments(
     addresses = (ctypes.c_void_p * WEIGHTS)(*map(address, weights))
     return Arguments(
         *x.shape, design.heads, design.shifted, design.activation, design.layer_norm,
-        design.head_norm, keep, parts, design.norm_eps, design.head_eps,
+        keep, parts, design.norm_eps, design.head_eps, design.head_rms,
         *map(address, (x, first, *fixed)), addresses,
     )  # fmt: skip
 

@@ -84,14 +84,14 @@ class _LayerNorm(torch.autograd.Function):
 class _RMSRotate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float, norm: bool
+        ctx: Any, x: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float, rms: float
     ) -> Tensor:
         batch, time, groups, channels = x.shape
         y, scale = torch.empty(x.shape), torch.empty(batch, time, groups)
         sizes = batch * time, time, groups, channels
-        _run("rms_rotate_forward", *_seen(y), scale, *_seen(x), cosines, sines, *sizes, eps, norm)
+        _run("rms_rotate_forward", *_seen(y), scale, *_seen(x), cosines, sines, *sizes, eps, rms)
         ctx.save_for_backward(y, scale, cosines, sines)
-        ctx.norm = norm
+        ctx.rms = rms
         return y
 
     @staticmethod
@@ -99,7 +99,7 @@ class _RMSRotate(torch.autograd.Function):
         y, scale, cosines, sines = ctx.saved_tensors
         batch, time, groups, channels = y.shape
         dx, above = torch.empty_like(y), grads[0].contiguous()
-        sizes = batch * time, time, groups, channels, ctx.norm
+        sizes = batch * time, time, groups, channels, ctx.rms
         gradients = *_seen(dx), *_seen(above)
         _run("rms_rotate_backward", *gradients, *_seen(y), scale, cosines, sines, *sizes)
         return dx, None, None, None, None
@@ -131,17 +131,18 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Te
 
 
 def rms_rotate(
-    x: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float, norm: bool
+    x: Tensor, cosines: Tensor | None, sines: Tensor | None, eps: float, rms: float
 ) -> Tensor:
-    """x, (batch, time, groups, channels), over the root mean square of its channels if `norm`,
-    then each pair of channels turned.
+    """x, (batch, time, groups, channels), its channels brought to this root mean square, then each
+    pair of them turned.
 
     Args:
         cosines: of the angle at each place, (time, channels), for both of a pair; None turns
             nothing.
         sines: the same, negated for the first of a pair.
+        rms: 0 leaves them as they are.
     """
-    return cast(Tensor, _RMSRotate.apply(_in_rows(x), cosines, sines, eps, norm))  # pyright: ignore[reportUnknownMemberType]
+    return cast(Tensor, _RMSRotate.apply(_in_rows(x), cosines, sines, eps, rms))  # pyright: ignore[reportUnknownMemberType]
 
 
 def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:

@@ -45,9 +45,9 @@ void layer_norm_backward(float *dx, float *dweight, float *dbias, const float *g
                          const float *mean, const float *scale, i64 rows, i64 channels, i64 parts);
 void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x_row,
                         const float *cosines, const float *sines, i64 tokens, i64 time, i64 groups,
-                        i64 channels, float eps, int norm);
+                        i64 channels, float eps, float rms);
 void rms_rotate_backward(float *dx, i64 dx_row, const float *grad, i64 grad_row, const float *y,
                          i64 y_row, const float *scale, const float *cosines, const float *sines,
-                         i64 tokens, i64 time, i64 groups, i64 channels, int norm);
+                         i64 tokens, i64 time, i64 groups, i64 channels, float rms);
 
 #endif

@@ -87,24 +87,24 @@ static inline vec turned(vec x, vec cosines, vec sines) {
     return x * cosines + partners(x) * sines;
 }
 
-/* y (tokens, groups, channels) = x over the root mean square of its channels, turned by its position;
-   `scale` (tokens, groups) is what it was multiplied with. Tokens of x are x_row floats apart, those
-   of y y_row; both may be the same memory. Without `norm` x is only turned; without cosines only
-   normalised. */
+/* y (tokens, groups, channels) = x, its channels brought to the root mean square `rms` and turned by
+   its position; `scale` (tokens, groups) is what it was multiplied with. Tokens of x are x_row floats
+   apart, those of y y_row; both may be the same memory. With an `rms` of 0 x is only turned; without
+   cosines only brought to scale. */
 void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x_row,
                         const float *cosines, const float *sines, i64 tokens, i64 time, i64 groups,
-                        i64 channels, float eps, int norm) {
+                        i64 channels, float eps, float rms) {
 #pragma omp parallel for schedule(static) if (is_shared(tokens * groups * channels))
     for (i64 t = 0; t < tokens; t++) {
         i64 place = t % time * channels;
         for (i64 g = 0; g < groups; g++) {
             const float *in = x + t * x_row + g * channels;
             float *out = y + t * y_row + g * channels, factor = 1;
-            if (norm) {
+            if (rms) {
                 vec squares = {0};
                 for (i64 i = 0; i < channels; i += LANES)
                     squares += load(in + i) * load(in + i);
-                factor = 1 / sqrtf(total(squares) / channels + eps);
+                factor = rms / sqrtf(total(squares) / channels + eps);
             }
             for (i64 i = 0; i < channels; i += LANES) {
                 vec part = load(in + i) * factor;
@@ -121,7 +121,7 @@ void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x
    products: the gradient along x is that along y. */
 void rms_rotate_backward(float *dx, i64 dx_row, const float *grad, i64 grad_row, const float *y,
                          i64 y_row, const float *scale, const float *cosines, const float *sines,
-                         i64 tokens, i64 time, i64 groups, i64 channels, int norm) {
+                         i64 tokens, i64 time, i64 groups, i64 channels, float rms) {
 #pragma omp parallel for schedule(static) if (is_shared(tokens * groups * channels))
     for (i64 t = 0; t < tokens; t++) {
         i64 place = t % time * channels;
@@ -129,11 +129,11 @@ void rms_rotate_backward(float *dx, i64 dx_row, const float *grad, i64 grad_row,
             const float *above = grad + t * grad_row + g * channels;
             const float *out = y + t * y_row + g * channels;
             float *below = dx + t * dx_row + g * channels, tilt = 0;
-            if (norm) {
+            if (rms) {
                 vec along = {0};
                 for (i64 i = 0; i < channels; i += LANES)
                     along += load(above + i) * load(out + i);
-                tilt = total(along) / channels;
+                tilt = total(along) / (channels * rms * rms);
             }
             for (i64 i = 0; i < channels; i += LANES) {
                 vec part = (load(above + i) - tilt * load(out + i)) * scale[t * groups + g];

@@ -152,10 +152,10 @@ static void work(const Block *b, const Past *past, const Space *s, float *out, f
     linear(b, QKV, s->projected, s->normed, c, 3 * c, 0);
 #pragma omp single
     {
-        if (b->head_norm || b->cosines)
+        if (b->head_rms || b->cosines)
             rms_rotate_forward(s->projected, 3 * c, s->scale, s->projected, 3 * c,
                                from_row(b->cosines, place), from_row(b->sines, place), n, 1,
-                               2 * b->heads, c / b->heads, b->head_eps, b->head_norm);
+                               2 * b->heads, c / b->heads, b->head_eps, b->head_rms);
         append(b, past, s->projected, values);
         memcpy(s->middle, b->x, 4 * n * c);
     }
