@@ -192,6 +192,24 @@ def test_attention_is_causal_attention(time: int) -> None:
         assert torch.autograd.gradcheck(lambda *z: kernels.attention(*z, 0.0), (qk, v))
 
 
+def test_scores_are_as_many_times_larger_as_the_setting_says() -> None:
+    # given one model's attention, plain and with its scores scaled
+    plain, scaled = (
+        Attention(make_config({**SMALL, "qk_norm": True, "qk_scale": scale}), 11, first=True)
+        for scale in (1.0, 2.0)
+    )
+    qk = numbers(1, 5, 4, 16).float()
+
+    # when
+    scores = [
+        torch.einsum("bqhc,bkhc->bhqk", *kernels.prepare_heads(qk, 0, it.qk_rms, True).chunk(2, 2))
+        for it in (plain, scaled)
+    ]
+
+    # then
+    torch.testing.assert_close(scores[1], 2 * scores[0])
+
+
 def test_a_turned_query_and_key_know_only_their_distance() -> None:
     q, k = numbers(1, 1, 1, 8).float(), numbers(1, 1, 1, 8).float() * 2
 
