@@ -136,7 +136,8 @@ class Optimizer:
                     group["scale"] = 1.0
         adamw, *_ = self._parts
         matrices, _, embeddings = adamw.param_groups
-        matrices["weight_decay"] = embeddings["weight_decay"] = config.weight_decay
+        matrices["weight_decay"] = config.weight_decay
+        embeddings["weight_decay"] = config.weight_decay * config.embedding_decay_scale
         embeddings["scale"] = config.embedding_lr_scale
 
     def state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -186,6 +186,15 @@ class Recipe(BaseModel):
         le=1e4,
     )
 
+    embedding_decay_scale: float = setting(
+        1.0,
+        "optimizer",
+        "The weight decay of all embeddings as a multiple of weight_decay. Large tables of n-grams "
+        "learn a short text by heart; 3 to 10 has them forget what does not come again.",
+        ge=0.0,
+        le=1e4,
+    )
+
     # --- schedule
     schedule: Literal["cosine", "linear", "wsd"] = setting(
         "cosine",

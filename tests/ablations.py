@@ -37,6 +37,8 @@ CHANGES: list[Settings] = [
     {"logit_softcap": 15.0},
     {"optimizer": "adamw"},
     {"embedding_lr_scale": 1.0},
+    {"embedding_decay_scale": 1.0},
+    {"qk_scale": 1.0},
     {"windows": "random"},
     {"windows": "even"},
     {"batch_schedule": "", "block_schedule": ""},

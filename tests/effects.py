@@ -25,6 +25,7 @@ from tests.trials import SEEDS, Trained, key, losses, seeded
 TURNS = 5
 MUON = {"optimizer": "muon"}
 ROTARY = {"positions": "rotary"}
+TABLES = {"ngram_buckets": 8192}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,14 @@ CHANGES = [
     Change("positions", "none"),
     Change("norm", "rmsnorm"),
     Change("qk_norm", True),
+    Change("qk_scale", 1.5, {"qk_norm": True}),
     Change("activation", "relu2"),
     Change("zero_init", True),
     Change("token_shift", 0.5),
     Change("value_residual", True),
     Change("value_embedding", True),
     Change("ngram_buckets", 8192),
+    Change("ngram_order", 4, TABLES),
     Change("logit_softcap", 15.0),
     Change("tie_head", False),
     Change("optimizer", "muon"),
@@ -72,6 +75,7 @@ CHANGES = [
     Change("learning_rate", 3e-4),
     Change("learning_rate", 3e-3),
     Change("embedding_lr_scale", 5.0),
+    Change("embedding_decay_scale", 10.0, TABLES),
     Change("weight_decay", 0.0),
     Change("weight_decay", 1.0),
     Change("beta1", 0.8),

@@ -245,6 +245,23 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     assert {round(rate, 6) for rate in rates} == {0.01, 0.03, 0.04}
 
 
+def test_embeddings_decay_as_many_times_as_fast_as_matrices() -> None:
+    # given a model whose gradients are zero
+    learner, _ = learn({"weight_decay": 0.1, "embedding_decay_scale": 3.0, "tie_head": False}, 0)
+    parameters = learner.parameters()
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+
+    # when
+    learner.optimizer.set_lr(0.01)
+    learner.optimizer.step()
+
+    # then
+    for name, times in (("lm_head.weight", 1), ("transformer.wte.weight", 3)):
+        torch.testing.assert_close(parameters[name], before[name] * (1 - 0.01 * 0.1 * times))
+
+
 # --- the schedules
 
 
