@@ -208,7 +208,7 @@ def prepare_heads(qk: Tensor, start: int, rms: float, rotary: bool) -> Tensor:
         cosines, sines = turns(start, qk.size(1), qk.size(-1)) if rotary else (None, None)
         return native.rms_rotate(qk, cosines, sines, EPS, rms)
     if rms:
-        qk = rms_norm(qk) * rms
+        qk = rms_norm(qk) if rms == 1 else rms_norm(qk) * rms
     return rotate(qk, start) if rotary else qk
 
 

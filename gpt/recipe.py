@@ -76,7 +76,7 @@ class Recipe(BaseModel):
         "With qk_norm, what attention's scores are multiplied by. Normalised, none is beyond the "
         "square root of a head's channels, so that attention cannot settle on one token; 1.5 to 2 "
         "lets it (Henry and others learn the factor). Nothing without qk_norm.",
-        gt=0.0,
+        ge=1e-3,
         le=1e3,
     )
     activation: Literal["gelu", "relu2", "relu", "silu"] = setting(
@@ -185,12 +185,12 @@ class Recipe(BaseModel):
         gt=0.0,
         le=1e4,
     )
-
     embedding_decay_scale: float = setting(
         1.0,
         "optimizer",
-        "The weight decay of all embeddings as a multiple of weight_decay. Large tables of n-grams "
-        "learn a short text by heart; 3 to 10 has them forget what does not come again.",
+        "The weight decay of all embeddings as a multiple of weight_decay, without which there is "
+        "none. Large tables of n-grams learn a short text by heart; 3 to 10 has them forget what is "
+        "not read again. With tie_head the head is an embedding too.",
         ge=0.0,
         le=1e4,
     )

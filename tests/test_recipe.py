@@ -247,7 +247,9 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 
 def test_embeddings_decay_as_many_times_as_fast_as_matrices() -> None:
     # given a model whose gradients are zero
-    learner, _ = learn({"weight_decay": 0.1, "embedding_decay_scale": 3.0, "tie_head": False}, 0)
+    tables = {"ngram_buckets": 64, "ngram_order": 5}
+    decay = {"weight_decay": 0.1, "embedding_decay_scale": 3.0}
+    learner, _ = learn({**tables, **decay, "tie_head": False}, 0)
     parameters = learner.parameters()
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     for parameter in parameters.values():
@@ -258,7 +260,8 @@ def test_embeddings_decay_as_many_times_as_fast_as_matrices() -> None:
     learner.optimizer.step()
 
     # then
-    for name, times in (("lm_head.weight", 1), ("transformer.wte.weight", 3)):
+    embeddings = "transformer.wte.weight", "transformer.ngrams.quintuples.weight"
+    for name, times in (("lm_head.weight", 1), *((name, 3) for name in embeddings)):
         torch.testing.assert_close(parameters[name], before[name] * (1 - 0.01 * 0.1 * times))
 
 
