@@ -177,7 +177,7 @@ class NGrams(nn.ModuleDict):
         ngram = known[:, reach - 1 : -1] * self.vocab_size + idx
         found = self["pairs"](ngram % self.buckets)
         for back, name in enumerate(NGRAMS[1:reach], 2):
-            # In a large vocabulary it wraps around; what is left by % is never negative.
+            # In a large vocabulary it wraps around; what % leaves is never negative.
             ngram = ngram * 92821 + known[:, reach - back : -back] * 68917
             found = found + self[name](ngram % self.buckets)
         return found

@@ -189,8 +189,8 @@ class Recipe(BaseModel):
         1.0,
         "optimizer",
         "The weight decay of all embeddings as a multiple of weight_decay, without which there is "
-        "none. Large tables of n-grams learn a short text by heart; 3 to 10 has them forget what is "
-        "not read again. With tie_head the head is an embedding too.",
+        "none. Large tables of n-grams learn a short text by heart; 3 to 10 has them forget what "
+        "is not read again. With tie_head the head is an embedding too.",
         ge=0.0,
         le=1e4,
     )
