@@ -118,7 +118,7 @@ void rms_rotate_forward(float *y, i64 y_row, float *scale, const float *x, i64 x
 }
 
 /* dx (tokens, groups, channels) from the gradient of y, whose memory it may be. Turning keeps
-   products: the gradient along x is that along y, whose mean square is that of `rms`. */
+   products: the gradient along x is that along y, whose mean square is rms * rms. */
 void rms_rotate_backward(float *dx, i64 dx_row, const float *grad, i64 grad_row, const float *y,
                          i64 y_row, const float *scale, const float *cosines, const float *sines,
                          i64 tokens, i64 time, i64 groups, i64 channels, float rms) {
