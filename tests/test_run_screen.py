@@ -13,6 +13,7 @@ import pytest
 from conftest import Clock
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from textual.app import App
 from textual.message import Message
 from textual.pilot import Pilot
@@ -46,7 +47,7 @@ from tui.run import RunScreen
 from tui.samples import HURRY, PACE, Typist
 from tui.summary import summary_rows
 from tui.view import View
-from tui.wrap import cut, wrap
+from tui.wrap import cut, cut_within, wrap
 
 NOW = 2e9
 POEM = "ROMEO:\nAnd that the have of the sone thy heart\n"
@@ -964,6 +965,22 @@ def test_wrapping_breaks_at_spaces_and_cutting_says_so() -> None:
     ]
     assert cut("shakespeare_char_cpu", 12) == "shakespea..."
     assert cut("short", 12) == "short"
+
+
+def test_names_that_begin_alike_can_be_told_apart_when_they_are_cut() -> None:
+    names = ["shakespeare_char_best", "shakespeare_char_cpu", "shakespeare_char_fast"]
+    assert [cut_within(name, 16) for name in names] == [
+        "shakes...ar_best",
+        "shakes...har_cpu",
+        "shakes...ar_fast",
+    ]
+    assert cut_within("tiny", 16) == "tiny"
+
+
+@given(st.text(st.sampled_from("ab\u5b57\u00e9")), st.integers(0, 20))
+def test_a_name_that_is_cut_is_never_wider_than_its_room(name: str, width: int) -> None:
+    assert cell_len(cut(name, width)) <= width
+    assert cell_len(cut_within(name, width)) <= width
 
 
 # --- a slow line

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from gpt.text import visible
 from tui.measures import SCROLLBAR
 from tui.shelf import Entry
-from tui.wrap import cut, wrap
+from tui.wrap import cut_within, wrap
 
 Part = tuple[str, str]
 """A text and how it looks: bold, dim, $accent or nothing."""
@@ -56,7 +56,7 @@ def card(entry: Entry, chosen: bool, width: int, time: str) -> Card:
     """One entry in a list that is `width` columns wide; `time` is empty where it is not known."""
     width = max(NARROWEST, width - MARGIN)
     mark = " *" if entry.draft.edits else ""
-    name = cut(visible(entry.name, keep=""), width - len(mark))
+    name = cut_within(visible(entry.name, keep=""), width - len(mark))
     gap = width - cell_len(name) - len(mark) - len(time)
     about = "its file is gone" if entry.lost else entry.preset.description
     lines = [line for line in wrap(visible(about, keep=""), width) if line]

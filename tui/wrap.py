@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 
 def cut(text: str, width: int) -> str:
     """Text in at most `width` columns; three dots stand for what is left out."""
     if cell_len(text) <= width:
         return text
-    return chop_cells(text, max(1, width - 3))[0] + "..." if width > 3 else text[:width]
+    return set_cell_size(text, width - 3) + "..." if width > 3 else set_cell_size(text, width)
+
+
+def cut_within(text: str, width: int) -> str:
+    """As `cut`, but what is left out is in the midst: names often differ at their ends alone."""
+    room = width - 3
+    if cell_len(text) <= width or room < 2:
+        return cut(text, width)
+    head = set_cell_size(text, room // 2)
+    tail = set_cell_size(text[::-1], room - room // 2)[::-1]
+    return f"{head}...{tail}"
 
 
 def wrap(text: str, width: int) -> Iterator[str]:
