@@ -35,11 +35,11 @@ SMALL: dict[str, Any] = {
     "eval_interval": 1000, "eval_iters": 2, "sample_interval": -1,
 }  # fmt: skip
 EACH: list[dict[str, Any]] = [
-    {"positions": "rotary"}, {"positions": "none"}, {"norm": "rmsnorm"}, {"qk_norm": True},
+    {"positions": "rotary"}, {"positions": "none"}, {"norm": "rmsnorm"},
     {"qk_norm": True, "qk_scale": 2.0},
     {"activation": "relu2"}, {"activation": "relu"}, {"activation": "silu"}, {"zero_init": True},
     {"token_shift": 0.5}, {"value_residual": True}, {"value_embedding": True},
-    {"ngram_buckets": 64}, {"ngram_buckets": 64, "ngram_order": 5}, {"logit_softcap": 15.0},
+    {"ngram_buckets": 64, "ngram_order": 5}, {"logit_softcap": 15.0},
     {"tie_head": False}, {"optimizer": "muon"},
 ]  # fmt: skip
 ALL: dict[str, Any] = {key: value for change in EACH for key, value in change.items()} | {

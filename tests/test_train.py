@@ -204,6 +204,7 @@ def test_exact_evaluation_covers_every_target_and_draws_nothing() -> None:
     assert evals(exact)[0].val == pytest.approx(estimate.val, abs=5 * estimate.val_se + 1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_can_evaluate_at_its_end_alone() -> None:
     # given a run that draws nothing to evaluate
     exact = {"eval_iters": 0, "sample_interval": -1}
