@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from gpt import fused, kernels
 from gpt.config import Config
 from gpt.kvcache import Past
+from gpt.ngrams import NGrams
 
 INIT_STD = 0.02
 ACTIVATIONS = {
@@ -24,8 +25,6 @@ ACTIVATIONS = {
     "relu2": kernels.squared_relu,
     "silu": F.silu,
 }
-NGRAMS = ("pairs", "triples", "quadruples", "quintuples")
-"""The tables of n-grams, as parameters are named."""
 
 
 class LayerNorm(nn.Module):
@@ -153,34 +152,6 @@ def run_block(
 ) -> tuple[Tensor, Tensor | None]:
     """A block in training, apart from the module so that it can be compiled once for all."""
     return block(x, idx, first, None)
-
-
-class NGrams(nn.ModuleDict):
-    """What the last two tokens, the last three and so on add to the embedding, by their hash."""
-
-    def __init__(self, config: Config, vocab_size: int) -> None:
-        names = NGRAMS[: config.ngram_order - 1]
-        super().__init__(
-            {name: nn.Embedding(config.ngram_buckets, config.n_embd) for name in names}
-        )
-        self.vocab_size = vocab_size
-        self.buckets = config.ngram_buckets
-
-    def forward(self, idx: Tensor, before: Tensor | None) -> Tensor:
-        """Token ids (batch, time) to (batch, time, channels).
-
-        Args:
-            before: the tokens before the first, (batch, order - 1); zeros where None.
-        """
-        reach = len(self)
-        known = F.pad(idx, (reach, 0)) if before is None else torch.cat((before, idx), dim=1)
-        ngram = known[:, reach - 1 : -1] * self.vocab_size + idx
-        found = self["pairs"](ngram % self.buckets)
-        for back, name in enumerate(NGRAMS[1:reach], 2):
-            # In a large vocabulary it wraps around; what % leaves is never negative.
-            ngram = ngram * 92821 + known[:, reach - back : -back] * 68917
-            found = found + self[name](ngram % self.buckets)
-        return found
 
 
 class Transformer(nn.Module):

@@ -19,8 +19,9 @@ from gpt.corpus import Corpus
 from gpt.data import Batches, Split
 from gpt.events import Eval, Finished, Started, Step
 from gpt.learner import Learner
-from gpt.model import GPT, Attention, NGrams
+from gpt.model import GPT, Attention
 from gpt.muon import orthogonal
+from gpt.ngrams import NGrams
 from gpt.optim import Optimizer, set_hyperparameters
 from gpt.sample import build, generate
 from gpt.schedule import Progress, all_sizes, lr_at, sizes_at
