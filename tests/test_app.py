@@ -215,6 +215,8 @@ async def test_the_status_line_takes_enter_and_clicks(make: Make) -> None:
             else:
                 await pilot.click(StatusLine)
             await until(pilot, lambda: shown(app) == [SetupScreen, RunScreen])
+            assert app.session is not None
+            assert app.screen.view.run == app.session.view.run
 
 
 async def test_one_run_trains_at_a_time(make: Make) -> None:

@@ -126,7 +126,14 @@ def test_what_the_disk_does_not_tell_of_is_tried_again_after_a_while(tmp_path: P
 
 
 def test_much_more_room_is_news_where_there_seemed_to_be_enough(tmp_path: Path) -> None:
-    room.wait(Shortage(tmp_path, needed=1, free=2), Person(), clock=lambda: 0.0)
+    # given a clock that stands still, so that only the disk's news can end the wait
+    control = Person()
+
+    # when
+    room.wait(Shortage(tmp_path, needed=1, free=2), control, clock=lambda: 0.0)
+
+    # then training goes on, as it did before
+    assert not control.paused
 
 
 def test_a_run_that_was_paused_by_a_person_stays_so(shortage: Shortage) -> None:

@@ -70,10 +70,13 @@ def test_a_configuration_file_is_never_executed(tmp_path: Path, text: str) -> No
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=200))
 def test_any_text_is_a_configuration_file_or_an_answer_in_words(tmp_path: Path, text: str) -> None:
+    values, said = dict[str, object](), list[str]()
     try:
-        nanogpt.read_config(config_file(tmp_path, text))
-    except PresetError:
-        return
+        values, said = nanogpt.read_config(config_file(tmp_path, text))
+    except PresetError as error:
+        said = [str(error)]
+    assert all(isinstance(value, bool | int | float | str) for value in values.values())
+    assert all(said)
 
 
 def test_the_reference_command_is_told_in_nanogpts_words() -> None:

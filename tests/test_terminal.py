@@ -52,6 +52,7 @@ def test_even_a_killed_app_gives_the_terminal_back(sit: Sit) -> None:
     seat.shows("?1049l")
     seat.until(lambda: termios.tcgetattr(seat.slave) == seat.modes)
     seat.came_back()
+    assert seat.code != 0
 
 
 NATIVE = """
