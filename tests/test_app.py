@@ -26,6 +26,7 @@ from gpt.events import Eval, Event, Finished, Phase, Saved, Started, Step
 from gpt.record import Record
 from gpt.runs import Journal, Run
 from tests.conftest import Clock
+from tui import app as app_module
 from tui import ascii, messages, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
@@ -39,6 +40,7 @@ from tui.run import RunScreen
 from tui.session import Trainer
 from tui.setup import SetupScreen
 from tui.status import StatusLine, status, title
+from tui.terminal import Terminal
 from tui.view import View
 
 WAIT = 60.0
@@ -268,6 +270,68 @@ async def test_what_is_refused_leads_back_to_the_form_with_the_reason(
         assert app.is_running
 
 
+async def test_what_is_refused_leaves_no_line_on_other_screens(make: Make, script: Script) -> None:
+    # Given a run that is preparing, with the table in front
+    script.events = (Phase(name="preparing"),)
+    app = make()
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen])
+        app.post_message(messages.Train(Config(), "tiny"))
+        await until(pilot, lambda: RunScreen in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: status_line(app))
+
+        # When it is refused
+        script.end(Refused("there is no text"))
+        await until(pilot, lambda: app.session is None)
+
+        # Then the table says no more of it
+        assert shown(app) == [SetupScreen, HistoryScreen]
+        assert not status_line(app)
+
+
+async def test_what_is_printed_goes_to_the_log_as_far_as_the_disk_takes_it(
+    make: Make, tmp_path: Path
+) -> None:
+    app = make()
+    app.terminal = Terminal(tmp_path / "log")
+    async with app.run_test() as pilot:
+        app.terminal.target = tmp_path / "log"
+        print("one warning")
+        await until(pilot, lambda: "one warning" in (tmp_path / "log").read_text())
+
+        # given a full disk
+        app.terminal.target = Path("/dev/full")
+        print("another")
+        await pilot.pause()
+        assert app.is_running
+
+
+async def test_the_form_measures_again_when_a_run_has_ended_behind_it(
+    make: Make, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run under way, with the form in front
+    app = make(form=True)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app._setup.furnished)
+        await begin(pilot, app)
+        await pilot.press("escape")
+        await until(pilot, lambda: shown(app) == [SetupScreen])
+        measured: list[bool] = []
+        monkeypatch.setattr(
+            SetupScreen, "resume_measuring", lambda _: measured.append(app.training)
+        )
+
+        # When it ends
+        script.end(Finished(reason="done"))
+        await until(pilot, lambda: not app.training)
+
+        # Then the machine is free to be measured
+        await until(pilot, lambda: measured)
+        assert measured == [False]
+
+
 # --- past runs
 
 
@@ -297,6 +361,65 @@ async def test_a_past_run_opens_once_in_the_run_screen(make: Make) -> None:
         assert view.record.finished.reason == "done"
         assert view.control is None
         assert view.reference is not None
+
+
+async def test_a_run_is_not_opened_over_a_screen_that_did_not_ask(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that takes long to read, asked for in the table
+    path = past_run("long", step(0), Finished(reason="done"))
+    read = threading.Event()
+    open_view = app_module.open_view
+
+    def slowly(*given: Any) -> View:
+        assert read.wait(WAIT)
+        return open_view(*given)
+
+    monkeypatch.setattr(app_module, "open_view", slowly)
+    app = make()
+    async with app.run_test() as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen])
+        app.post_message(messages.OpenRun(path))
+        await pilot.pause()
+
+        # When it is read after the table was left
+        await pilot.press("escape")
+        await until(pilot, lambda: shown(app) == [SetupScreen])
+        read.set()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+
+        # Then it stays away
+        assert shown(app) == [SetupScreen]
+
+        # And in the table again it can be opened
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen])
+        app.post_message(messages.OpenRun(path))
+        await until(pilot, lambda: shown(app) == [SetupScreen, HistoryScreen, RunScreen])
+
+
+async def test_a_run_that_goes_on_is_on_no_other_screen_as_past(
+    make: Make, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a past run on screen, and the table over it
+    monkeypatch.setattr(app_module, "gpt_resume", script)
+    path = past_run("small", step(0), Finished(reason="stopped"))
+    app = make()
+    async with app.run_test() as pilot:
+        app.post_message(messages.OpenRun(path))
+        await until(pilot, lambda: shown(app) == [SetupScreen, RunScreen])
+        await pilot.press("r")
+        await until(pilot, lambda: shown(app) == [SetupScreen, RunScreen, HistoryScreen])
+
+        # When it goes on from there
+        app.post_message(messages.Resume(path))
+        await until(pilot, lambda: app.training)
+
+        # Then only the screen of the run under way is left of it
+        await until(pilot, lambda: shown(app) == [SetupScreen, RunScreen])
+        assert app.screen.view is app.session.view
 
 
 async def test_a_broken_run_is_told_of(make: Make, tmp_path: Path) -> None:
@@ -486,7 +609,7 @@ async def test_memory_that_ran_out_leads_back_to_the_form(make: Make, script: Sc
 
         # then
         await until(pilot, lambda: isinstance(app.screen, SetupScreen))
-        assert [note.message for note in app._notifications] == [words]
+        await until(pilot, lambda: notes(app) == words)
 
 
 def view_of(name: str, *events: Event, path: Path = Path("runs/nowhere")) -> View:

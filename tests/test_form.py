@@ -298,6 +298,18 @@ def test_a_runs_settings_become_edits_of_its_preset(own_presets: Path) -> None:
     assert entry.draft.edits == {"n_layer": "5", "always_save_checkpoint": "True"}
 
 
+def test_longer_doubles_what_ends_the_run(own_presets: Path) -> None:
+    shelf = Shelf()
+    shelf.reload()
+
+    steps = shelf.lay_over({"max_iters": 30, "lr_decay_iters": 20}, "tiny", longer=True)
+    assert (steps.draft.edits["max_iters"], steps.draft.edits["lr_decay_iters"]) == ("60", "40")
+
+    timed = shelf.lay_over({"time_budget": 90.0}, "shakespeare_char_90s", longer=True)
+    assert timed.draft.edits["time_budget"] == "180"
+    assert "max_iters" not in timed.draft.edits
+
+
 def test_a_run_without_a_preset_gets_an_entry(own_presets: Path) -> None:
     shelf = Shelf()
     shelf.reload()

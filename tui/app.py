@@ -73,7 +73,8 @@ class Nanodeck(LeavingApp):
         self.train = train
         self._setup = SetupScreen(options.preset, options.values)
         self._bench: BenchScreen | None = None
-        self._opening: Path | None = None
+        self._opening: tuple[Path, Screen[Any]] | None = None
+        """The run that is being read, and the screen that asked for it."""
         self._ending_seen = True
 
     # --- starting
@@ -128,6 +129,7 @@ class Nanodeck(LeavingApp):
             # The form is where the sizes are that matter; the run stays in the table of runs.
             self._close(session.view)
             self._tell(finished.error or "", seconds=30)
+        self._measure_on()
 
     def _redirect(self, session: Session) -> None:
         run = session.view.run
@@ -135,14 +137,21 @@ class Nanodeck(LeavingApp):
             self.terminal.redirect_native_output(None if session.over else run.log)
 
     def _refuse(self, words: str) -> None:
-        """The run could not begin: back to the form, with the reason."""
+        """The run could not begin: back to the screen below, with the reason."""
         if self.session:
             self._close(self.session.view)
         self.session = None
-        for line in self._setup.query(StatusLine):
-            line.show(None)
+        for screen in self.screen_stack:
+            for line in screen.query(StatusLine):
+                line.show(None)
         self._tell(words, seconds=30)
+        self._measure_on()
         self.exit_if_due()
+
+    def _measure_on(self) -> None:
+        """No run needs the machine any more: the form, if in front, learns its times again."""
+        if self.screen is self._setup:
+            self._setup.ask()
 
     # --- what screens ask for
 
@@ -154,6 +163,7 @@ class Nanodeck(LeavingApp):
             run = Run.new(message.name)
         except RunError as error:
             self._tell(str(error))
+            self._measure_on()
             return
         curve = reference(message.name)
         self._begin(Session(message.config, message.name, run, self.train, curve))
@@ -203,6 +213,7 @@ class Nanodeck(LeavingApp):
     @on(messages.OpenRun)
     def _open_run(self, message: messages.OpenRun) -> None:
         if self.session and message.path.absolute() == self.session.view.run.path.absolute():
+            self._opening = None
             self.action_show_run()
             return
         self._read(message.path)
@@ -213,7 +224,7 @@ class Nanodeck(LeavingApp):
             self._read(message.path, resume=True)
 
     def _read(self, path: Path, resume: bool = False) -> None:
-        self._opening = path
+        self._opening = path, self.screen
         read = partial(self._read_view, path, resume)
         self.run_worker(read, thread=True, exit_on_error=False)
 
@@ -236,9 +247,10 @@ class Nanodeck(LeavingApp):
 
     @on(Opened)
     def _opened(self, message: Opened) -> None:
-        """Show it or go on with it, unless another one was asked for meanwhile."""
+        """Show it or go on with it, unless another one was asked for, or the screen that asked
+        was left, meanwhile."""
         view = message.view
-        if view.run.path != self._opening:
+        if (view.run.path, self.screen) != self._opening:
             return
         self._opening = None
         if not message.resume:
@@ -248,13 +260,10 @@ class Nanodeck(LeavingApp):
 
     def _go_on(self, view: View) -> None:
         """Train a past run further, on its screen."""
-        from tui.run import RunScreen
-
+        self._close(view)
         self._begin(
             Session(view.config, view.name, view.run, gpt_resume, view.reference, view.record)
         )
-        if isinstance(self.screen, RunScreen) and self.screen.view.run.path == view.run.path:
-            self.pop_screen()
         self.action_show_run()
 
     @on(messages.Prompt)
@@ -309,10 +318,10 @@ class Nanodeck(LeavingApp):
         self.push_screen(RunScreen(view))
 
     def _close(self, view: View) -> None:
-        """Leave the screen of a run, wherever it is in the stack, for the one below it."""
+        """Leave the screen of a run, if there is one, wherever it is in the stack, for the one below it."""
         below: Screen[Any] = self._setup
         for screen in self.screen_stack:
-            if isinstance(screen, Redrawn) and screen.view is view:
+            if isinstance(screen, Redrawn) and screen.view.run.path == view.run.path:
                 self._back_to(below)
                 return
             below = screen

@@ -66,7 +66,7 @@ class MannerlyApp(App[None]):
     def on_print(self, event: events.Print) -> None:
         """What Python prints goes where native output goes, not on the screen."""
         if self.terminal:
-            os.write(2, event.text.encode(errors="replace"))
+            self.terminal.note(event.text)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """With `ascii`, all that is drawn becomes ASCII at the very end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -153,6 +153,7 @@ class Session:
         if isinstance(error, Refused):
             words = str(error)
         else:
-            os.write(2, traceback.format_exc().encode(errors="replace"))
+            with contextlib.suppress(OSError):  # a full disk
+                traceback.print_exception(error)
             words = f"{type(error).__name__}: {error}"
         return Finished(reason="failed", error=words) if begun else Refusal(words)

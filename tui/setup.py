@@ -165,7 +165,7 @@ class SetupScreen(SteadyScreen[None]):
     async def edit(
         self, values: Mapping[str, Any], name: str, intent: Literal["longer", "change"]
     ) -> None:
-        """Load a run's settings as edits: with twice the steps, or to change one thing.
+        """Load a run's settings as edits: twice as long, or to change one thing.
 
         Args:
             values: the settings that differ from the defaults.
@@ -174,7 +174,8 @@ class SetupScreen(SteadyScreen[None]):
         await self.ready.wait()
         self._open(self.shelf.lay_over(values, name, longer=intent == "longer"))
         self._desk.show("settings")
-        await self._editor.form.go_to("max_iters" if intent == "longer" else "dataset")
+        length = "time_budget" if values.get("time_budget") else "max_iters"
+        await self._editor.form.go_to(length if intent == "longer" else "dataset")
 
     def stop_measuring(self) -> None:
         """Leave the machine to the training, or to the bench."""
@@ -197,7 +198,7 @@ class SetupScreen(SteadyScreen[None]):
         for name in self.shelf.reload():
             self._tell(f"The preset {name} is gone; its settings stay here until you leave.")
         self._judge()
-        self._ask()
+        self.ask()
 
     # --- one preset in one form
 
@@ -231,7 +232,7 @@ class SetupScreen(SteadyScreen[None]):
         self._learnt()
         self.refresh_bindings()
         if self.verdict.config != before:
-            self._ask()
+            self.ask()
 
     def _learnt(self) -> None:
         """Draw what is known by now."""
@@ -243,7 +244,8 @@ class SetupScreen(SteadyScreen[None]):
         self.query_one(Start).show(self.verdict.reason, outlook)
         self._draw_presets()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Have what the form says measured, unless a run is under way."""
         config = self.verdict.config
         if config is not None:
             self.resume_measuring()

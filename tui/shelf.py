@@ -105,7 +105,8 @@ class Shelf:
         Args:
             values: the run's settings that differ from the defaults.
             name: of the run or its preset. Without such a preset the settings get an entry.
-            longer: double the steps, and with them those of the schedule.
+            longer: double the time, where that is what ends the run, or else the steps, and with
+                them those of the schedule.
         """
         from gpt.settings import settings
 
@@ -116,9 +117,10 @@ class Shelf:
             about = "The settings of a run."
             entry = self._put_first(Preset(name, Path(), about, values, shipped=False))
         entry.draft.edits.clear()
+        lengths = ("time_budget",) if values.get("time_budget") else ("max_iters", "lr_decay_iters")
         for setting in settings().values():
             value = values.get(setting.name, setting.default)
-            if longer and setting.name in ("max_iters", "lr_decay_iters"):
+            if longer and setting.name in lengths:
                 value *= 2
             entry.draft.edit(setting.name, to_field(setting.name, value))
         return entry

@@ -81,8 +81,11 @@ class Terminal:
         self._lent = True
 
     def __enter__(self) -> Self:
-        if sys.platform != "win32":  # there, Textual asks the system for descriptor 1
+        _trim(self.log)
+        if sys.platform != "win32":
             self._enter_posix()
+        else:
+            self.redirect_native_output()
         return self
 
     def __exit__(
@@ -95,9 +98,12 @@ class Terminal:
             self._exit_posix()
 
     def redirect_native_output(self, path: Path | None = None) -> None:
-        """Send what is written to descriptors 1 and 2 to this file from now on, or to `log`."""
+        """Send what is written to descriptors 1 and 2 to this file from now on, or to `log`.
+
+        On Windows native output stays where it is, and only what is noted goes there.
+        """
         path = path or self.log
-        if sys.platform == "win32" or path == self._wanted:
+        if path == self._wanted:
             return
         self.target = self._wanted = path
         try:
@@ -106,10 +112,23 @@ class Terminal:
         except OSError:
             self.target = None
             log = os.open(os.devnull, os.O_WRONLY)
+        if sys.platform == "win32":  # there, Textual asks the system for descriptor 1
+            os.close(log)
+            return
         _flush()
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+
+    def note(self, text: str) -> None:
+        """Add a text to the file that takes native output, as far as the disk takes it."""
+        if self.target is None:
+            return
+        with (
+            contextlib.suppress(OSError),
+            self.target.open("a", encoding="utf-8", errors="replace") as file,
+        ):
+            file.write(text)
 
     def abandon(self, code: int, words: Sequence[str] = ()) -> None:
         """End the process now, from any thread, with the terminal as it was and these last words.
@@ -150,7 +169,6 @@ class Terminal:
             self._guard = _Guard(self._end_in_guard) if self._is_terminal else None
             private = _open_private(self._descriptors[0])
             sys.__stdout__ = sys.__stderr__ = private  # type: ignore[misc]  # Final in typeshed
-            _trim(self.log)
             self.redirect_native_output()
             faulthandler.enable(2)  # a crash in native code is told in the log
             self._write(PUSH_TITLE)
