@@ -64,7 +64,7 @@ async def test_p_goes_on_with_the_run_on_screen(stopped: Run) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         app.post_message(OpenRun(stopped.path))
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
-        assert keys.can_act("go_on", app.screen.view, moving=False)
+        assert keys.can_act("go_on", app.screen.view)
 
         # when
         await pilot.press("p")
@@ -75,7 +75,7 @@ async def test_p_goes_on_with_the_run_on_screen(stopped: Run) -> None:
         assert isinstance(screen, RunScreen)
         assert list(screen.view.record.curve["step"]) == list(range(30))
         assert screen.view.record.seams == [16]
-        assert not keys.can_act("go_on", screen.view, moving=False)
+        assert not keys.can_act("go_on", screen.view)
         assert sum(isinstance(other, RunScreen) for other in app.screen_stack) == 1
 
 

@@ -42,7 +42,7 @@ from tui.evals import table
 from tui.footer import Footer
 from tui.heading import heading_rows, phase_of, small_rows
 from tui.lines import Lines, plain
-from tui.messages import Edit, Leave, OpenRuns, Prompt
+from tui.messages import Edit, OpenRuns, Prompt
 from tui.run import RunScreen
 from tui.samples import HURRY, PACE, Typist
 from tui.summary import summary_rows
@@ -129,9 +129,6 @@ class Stage(App[None]):
         self.asked.append(message)
 
     def on_prompt(self, message: Prompt) -> None:
-        self.asked.append(message)
-
-    def on_leave(self, message: Leave) -> None:
         self.asked.append(message)
 
 

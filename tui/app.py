@@ -318,7 +318,7 @@ class Nanodeck(LeavingApp):
         self.push_screen(RunScreen(view))
 
     def _close(self, view: View) -> None:
-        """Leave the screen of a run, if there is one, wherever it is in the stack, for the one below it."""
+        """Leave the screen of a run, where there is one in the stack, for the one below it."""
         below: Screen[Any] = self._setup
         for screen in self.screen_stack:
             if isinstance(screen, Redrawn) and screen.view.run.path == view.run.path:

@@ -31,27 +31,24 @@ SMALL = (40, 10)
 class Heading(Lines):
     """Two rows; on a very small terminal, all that is shown."""
 
-    elsewhere = False
-    """Whether another process trains the run."""
-
     def show(self, view: View, *, now: float, cursor: int | None, small: bool) -> None:
         """Show the run as it is at the wall-clock time `now`."""
         width = self.size.width
-        phase = phase_of(view, now, self.elsewhere)
+        phase = phase_of(view, now)
         if small:
             self.put(small_rows(view, phase, width))
             return
         self.put(heading_rows(view, phase, cursor, width, "=-" if self.ascii else "━─"))
 
 
-def phase_of(view: View, now: float, elsewhere: bool = False) -> tuple[str, str]:
+def phase_of(view: View, now: float) -> tuple[str, str]:
     """What the run is doing: one word, and how far it is with it."""
     record = view.record
     if record.finished is not None:
         return record.finished.reason, ""
     if view.live:
         return word_of(view), progress_of(record, now)
-    return (record.phase, "in another process") if elsewhere else ("interrupted", "")
+    return (record.phase, "in another process") if view.elsewhere else ("interrupted", "")
 
 
 def word_of(view: View) -> str:
@@ -103,7 +100,7 @@ def _first(view: View, phase: tuple[str, str], cursor: int | None, width: int) -
         right.append(("strong", f"{record.step:>{len(total)},}"))
         right.append(("muted", f" of {total} "))
     hint = ", esc skips"
-    if skippable(view) and _columns(right) + len(view.name) + len(hint) + 4 <= width:
+    if skippable(view) and _columns(right) + cell_len(view.name) + len(hint) + 4 <= width:
         right.insert(2 if detail else 1, ("muted", hint))
     if cursor is not None:
         reading: list[Run] = [("accent", f"reading step {cursor:,}"), ("muted", ", End goes back ")]
@@ -148,9 +145,9 @@ def share_of(record: Record) -> float:
 
 
 def time_of(view: View) -> str:
-    """The time left of a live run, the time taken by a finished one."""
+    """The time left of a run under way, the time taken by one that is over."""
     record = view.record
-    if not view.live:
+    if not view.moving:
         return f"in {numbers.clock(record.seconds)}" if record.seconds else ""
     left = record.seconds_left
     return "" if left is None else f"{numbers.clock(left)} left"

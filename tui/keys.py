@@ -46,9 +46,9 @@ SPARED = {
 """What it leaves out below that, while a run moves and after it."""
 
 
-def can_act(action: str, view: View, moving: bool) -> bool:
+def can_act(action: str, view: View) -> bool:
     """Whether an action has something to act on."""
-    control = view.control if view.live else None
+    control, moving = view.control if view.live else None, view.moving
     match action:
         case "pause":
             return control is not None and not control.paused

@@ -19,7 +19,6 @@ from textual.widgets import Input, TextArea
 from gpt.signals import SAVE_SECONDS, STOP_SECONDS, stop_others, stop_process
 from gpt.stopwatch import awake
 from gpt.text import visible
-from tui import messages
 from tui.dialogs import QuitDialog, StopAndSave
 from tui.farewell import farewell
 from tui.manners import MannerlyApp
@@ -75,7 +74,6 @@ class LeavingApp(MannerlyApp):
 
     # --- leaving
 
-    @on(messages.Leave)
     async def action_quit(self) -> None:
         """Leave; a run under way is asked about first."""
         if not self.session or self.session.over:

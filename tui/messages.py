@@ -68,7 +68,3 @@ class Prompt(Message):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-
-
-class Leave(Message):
-    """Quit, asking first when a run is under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
@@ -13,6 +14,7 @@ from textual.containers import Container
 
 from gpt.folders import state_folder
 from gpt.stopwatch import awake
+from gpt.summary import UNREADABLE
 from gpt.text import visible
 from tui import clipboard, keys
 from tui.chart import Chart
@@ -22,13 +24,14 @@ from tui.footer import Footer
 from tui.heading import SMALL, Heading, skippable
 from tui.layout import Layout
 from tui.lines import ROLES, app_of
-from tui.messages import Leave, Resume
+from tui.messages import Resume
 from tui.onward import Onward, reference_of
 from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, TICK, Pace, Room, behind
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
 from tui.view import View
+from tui.watch import Watch
 
 TWICE = 2.0
 """Seconds within which the second S follows the first."""
@@ -48,6 +51,7 @@ class RunScreen(Onward):
     def __init__(self, view: View, clock: Callable[[], float] = awake) -> None:
         super().__init__()
         self.view = view
+        self._watch: Watch | None = None
         self.clock = clock
         self.look = Layout.load()
         self.cursor: int | None = None
@@ -90,19 +94,39 @@ class RunScreen(Onward):
 
     def on_mount(self) -> None:
         # Of a run in another process the App does not know.
-        self._beat = self.set_interval(TICK, self.refresh_view, pause=True)
+        self._beat = self.set_interval(TICK, self._look, pause=True)
         if self._problem:
             self.notify(self._problem, severity="warning", markup=False)
         self._choose(self.look.pane)
 
     def on_screen_resume(self) -> None:
-        self.heading.elsewhere = not self.view.live and self.view.run.is_live()
-        if self.heading.elsewhere:
-            self._beat.resume()
+        self.view.elsewhere = self.view.control is None and self.view.run.is_live()
+        if self.view.elsewhere:
+            self._begin_to_watch()
         self.refresh_view()
 
     def on_screen_suspend(self) -> None:
         self._beat.pause()
+
+    # --- a run of another process
+
+    @work(thread=True, exclusive=True, group="watch", exit_on_error=False)
+    def _begin_to_watch(self) -> None:
+        with contextlib.suppress(*UNREADABLE):  # it stays as it was read for this screen
+            app_of(self).call_from_thread(self._watch_on, Watch(self.view.run))
+
+    def _watch_on(self, watch: Watch) -> None:
+        self._watch = watch
+        self.view.record = watch.record
+        self._noticed = len(watch.record.notices)
+        self._drawn = self._charted = -1
+        if app_of(self).screen is self:
+            self._beat.resume()
+
+    def _look(self) -> None:
+        """See what the other process has done since."""
+        self.view.elsewhere = self._watch is not None and self._watch.look()
+        self.refresh_view()
 
     def on_resize(self) -> None:
         self._turn()
@@ -110,16 +134,11 @@ class RunScreen(Onward):
 
     # --- drawing
 
-    @property
-    def moving(self) -> bool:
-        """Whether there is more to come."""
-        return self.view.live or (self.heading.elsewhere and not self.view.record.finished)
-
     def refresh_view(self) -> None:
         """Draw what is due. The App calls this on its tick."""
         if not self.is_mounted or app_of(self).screen is not self:
             return
-        revision, moving = self.view.record.revision, self.moving
+        revision, moving = self.view.record.revision, self.view.moving
         with self._room.of(app_of(self) if moving else None):
             if self.samples.write_out() if self._room.limited else self.samples.type():
                 self._draw_tail()
@@ -135,7 +154,7 @@ class RunScreen(Onward):
     def _draw_due(self, now: float, free: bool) -> None:
         """Draw what has waited long enough, and of what there was no room for as much as there is;
         `free` says that the terminal has taken all there was."""
-        revision, ended = self.view.record.revision, not self.moving
+        revision, ended = self.view.record.revision, not self.view.moving
         if figures := ended or self._figures.due(now, free):
             with self._figures.drawing():
                 self._draw_heading()
@@ -157,7 +176,7 @@ class RunScreen(Onward):
         """See whether the run does something else now, and say so at once."""
         view, control = self.view, self.view.control
         offered = (
-            self.moving,
+            view.moving,
             control is not None and control.paused,
             control is not None and control.stopping,
             bool(view.record.saved),
@@ -183,7 +202,7 @@ class RunScreen(Onward):
     def _draw_heading(self) -> None:
         small = self.size.width < SMALL[0] or self.size.height < SMALL[1]
         self.heading.show(self.view, now=time.time(), cursor=self.cursor, small=small)
-        if not self.moving:
+        if not self.view.moving:
             self.add_class("-ended")
             self.summary.show(self.view.record, self.view.run.path)
 
@@ -206,7 +225,7 @@ class RunScreen(Onward):
     def _tell(self) -> None:
         """Warnings of a run under way, once each."""
         notices = self.view.record.notices
-        for notice in notices[self._noticed :] if self.moving else []:
+        for notice in notices[self._noticed :] if self.view.moving else []:
             if notice.level != "info":
                 self.notify(visible(notice.text), severity=notice.level, markup=False)
         self._noticed = len(notices)
@@ -296,10 +315,8 @@ class RunScreen(Onward):
         app = app_of(self)
         if self.view.control is not None and skippable(self.view):
             self.view.control.skip()
-        elif len(app.screen_stack) > 1:
-            app.pop_screen()
         else:
-            self.post_message(Leave())
+            app.pop_screen()
 
     # --- going on from here
 
@@ -314,9 +331,9 @@ class RunScreen(Onward):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can act now is offered."""
-        return keys.can_act(action, self.view, self.moving)
+        return keys.can_act(action, self.view)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """What the footer shows from."""
-        return keys.fitted(super().active_bindings, self.size.width, self.moving)
+        return keys.fitted(super().active_bindings, self.size.width, self.view.moving)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class View:
     """A run on screen.
 
-    `control` is None for a past run, which cannot be asked for anything. `reference` is the
-    path of the preset's reference curve, if it has one.
+    `control` is None for a run of another process or a past one, which cannot be asked for
+    anything. `reference` is the path of the preset's reference curve, if it has one. `elsewhere`
+    is whether another process trains it.
     """
 
     name: str
@@ -28,8 +29,14 @@ class View:
     config: Config
     control: Control | None = None
     reference: Path | None = None
+    elsewhere: bool = False
 
     @property
     def live(self) -> bool:
         """Whether the run is under way in this process."""
         return self.control is not None and self.record.finished is None
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is more to come."""
+        return self.live or (self.elsewhere and self.record.finished is None)
