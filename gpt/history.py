@@ -10,6 +10,7 @@ from typing import Any
 from gpt.names import is_possible
 from gpt.runs import ROOT, Run, RunError
 from gpt.summary import headline, headline_of
+from gpt.text import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,57 @@ def as_dict(summary: Summary) -> dict[str, Any]:
     return asdict(summary)
 
 
-def find_all(root: Path = ROOT) -> list[Summary]:
-    """Every run under `root`, newest first."""
-    if not root.is_dir():
+def folders(root: Path = ROOT) -> list[Path]:
+    """The folders under `root` with a run in them, or that cannot be looked into.
+
+    Raises:
+        RunError: `root` itself cannot be read.
+    """
+    try:
+        return [path for path in root.iterdir() if _may_hold_a_run(path)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    runs = [Run(path) for path in root.iterdir() if (path / "config.toml").is_file()]
-    return sorted((summarize(run) for run in runs), key=lambda s: -(s.started or 0.0))
+    except OSError as error:
+        words = f"{root} cannot be read: {error.strerror or error}."
+        raise RunError(visible(words)) from None
+
+
+def _may_hold_a_run(path: Path) -> bool:
+    try:
+        return any((path / name).exists() for name in ("config.toml", "events.jsonl"))
+    except OSError:
+        return True
+
+
+def find_all(root: Path = ROOT) -> list[Summary]:
+    """Every run under `root`, newest first, with state "unreadable" what cannot be read.
+
+    Raises:
+        RunError: `root` itself cannot be read.
+    """
+    summaries = [_summarize_somehow(Run(path)) for path in folders(root)]
+    return sorted(summaries, key=lambda summary: -(summary.started or 0.0))
+
+
+def _summarize_somehow(run: Run) -> Summary:
+    try:
+        return summarize(run)
+    except Exception as error:  # a folder can be broken in any way; the others still show
+        return Summary(
+            name=run.name,
+            path=str(run.path),
+            state="unreadable",
+            started=None,
+            seconds=0.0,
+            step=0,
+            max_iters=0,
+            params=0,
+            loss=None,
+            val_loss=None,
+            best_val=None,
+            best_step=None,
+            error=f"{type(error).__name__}: {error}",
+        )
 
 
 def find(reference: str, root: Path = ROOT) -> Run:
@@ -61,10 +107,7 @@ def find(reference: str, root: Path = ROOT) -> Run:
     path = Path(reference)
     if is_possible(path / "config.toml") and (path / "config.toml").is_file():
         return Run(path)
-    names = sorted(
-        path.name for path in (root.iterdir() if root.is_dir() else ())
-        if (path / "config.toml").is_file()
-    )  # fmt: skip
+    names = sorted(path.name for path in folders(root))
     if reference == "last" and names:
         return Run(root / find_all(root)[0].name)
     if reference in names:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -12,6 +14,7 @@ from textual.widgets import DataTable, Input, Static
 
 from gpt.config import Config
 from gpt.events import Eval, Event, Finished, Started, Step
+from gpt.history import find_all
 from gpt.runs import Journal, Run
 from tui import rows as rows_module
 from tui.history import HistoryScreen
@@ -218,6 +221,55 @@ async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
         await pilot.press("enter", "P")
         await pilot.pause()
     assert app.asked == []
+
+
+async def test_keys_that_have_no_run_to_act_on_are_not_offered(root: Path, tmp_path: Path) -> None:
+    def offered(app: Host) -> set[str]:
+        active = app.screen.active_bindings.values()
+        return {each.binding.description for each in active if each.binding.show and each.enabled}
+
+    run_keys = {"open", "prompt it", "go on", "filter"}
+    for folder, keys in ((root, run_keys), (tmp_path / "empty", set[str]())):
+        app = Host(folder)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(pilot)
+            assert offered(app) & run_keys == keys
+            assert "back" in offered(app)
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_other_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: to the superuser no folder is closed, so that one says what it would say to others
+    closed = root / "20270118-080000-closed"
+    closed.mkdir()
+    exists = Path.exists
+
+    def refused(path: Path, **given: Any) -> bool:
+        if path.parent == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **given)
+
+    monkeypatch.setattr(Path, "exists", refused)
+
+    # then the table has all of them, and so has the list for the shell
+    (rows,) = read_rows(root)
+    assert len(rows) == 4
+    assert len(find_all(root)) == 4
+
+
+async def test_a_folder_of_runs_that_cannot_be_read_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    app = Host(root)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        words = str(app.screen.query_one("#history-empty", Static).content)
+        assert f"{root} cannot be read: Permission denied." in words
 
 
 async def test_on_a_small_screen_the_columns_that_matter_stay(root: Path) -> None:

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
+from gpt.runs import RunError
 from gpt.text import visible
 from tui.footer import Footer
 from tui.marks import MARKS
@@ -41,17 +42,19 @@ class HistoryScreen(SteadyScreen[None]):
     AUTO_FOCUS = ""
 
     class Loaded(Message):
-        """The folders are read."""
+        """The folders are read, or why they cannot be."""
 
-        def __init__(self, rows: list[Row]) -> None:
+        def __init__(self, rows: list[Row], problem: str = "") -> None:
             super().__init__()
             self.rows = rows
+            self.problem = problem
 
     def __init__(self, root: Path) -> None:
         super().__init__()
         self.root = root
         self._rows: list[Row] | None = None
         self._shown: list[Row] = []
+        self._problem = ""
         self._loads = 0
 
     def compose(self) -> ComposeResult:
@@ -85,14 +88,17 @@ class HistoryScreen(SteadyScreen[None]):
         self.run_worker(load, thread=True, exit_on_error=False, exclusive=True)
 
     def _load(self, number: int) -> None:
-        for rows in read_rows(self.root):
-            if number != self._loads or not self.is_attached:
-                return
-            self.post_message(self.Loaded(rows))
+        try:
+            for rows in read_rows(self.root):
+                if number != self._loads or not self.is_attached:
+                    return
+                self.post_message(self.Loaded(rows))
+        except RunError as error:
+            self.post_message(self.Loaded([], str(error)))
 
     @on(Loaded)
     def _loaded(self, message: Loaded) -> None:
-        self._rows = message.rows
+        self._rows, self._problem = message.rows, message.problem
         self._fill()
 
     def _fill(self) -> None:
@@ -117,6 +123,7 @@ class HistoryScreen(SteadyScreen[None]):
             table.move_cursor(row=paths.index(before.path))
         self._show_emptiness()
         self._describe()
+        self.refresh_bindings()
         if table.display and not isinstance(self.focused, Input):
             table.focus()
 
@@ -133,7 +140,9 @@ class HistoryScreen(SteadyScreen[None]):
     def _show_emptiness(self) -> None:
         table, empty = self.query_one(RunTable), self.query_one("#history-empty", Static)
         table.display, empty.display = bool(self._shown), not self._shown
-        if not self._rows:
+        if self._problem:
+            empty.update(visible(f"{self._problem}\n\nf5 reads it again."))
+        elif not self._rows:
             where = visible(str(self.root.absolute()), keep="")
             empty.update(f"No runs in {where} yet.\n\nesc goes back; there t trains the first one.")
         elif not self._shown:
@@ -169,6 +178,16 @@ class HistoryScreen(SteadyScreen[None]):
         row = self._current()
         if row:
             self.post_message(OpenRun(row.path))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can act now is offered."""
+        match action:
+            case "prompt" | "resume":
+                return bool(self._shown)
+            case "filter":
+                return bool(self._rows)
+            case _:
+                return True
 
     def action_prompt(self) -> None:
         """Talk to the model of the run under the cursor."""

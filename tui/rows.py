@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt.history import Summary, summarize
+from gpt.history import Summary, folders, summarize
 from gpt.runs import Run
 from gpt.summary import headline
 from tui.numbers import clock, count, fixed
@@ -42,7 +42,7 @@ class Row:
         when = time.strftime("%b %d %H:%M", time.localtime(self.time))
         cells.update({"name": short_name(self.path.name), "when": when, "state": self.state})
         if run:
-            cells["steps"] = f"{run.step:,}/{run.max_iters:,}" if run.max_iters else "-"
+            cells["steps"] = f"{run.step:,}/{run.max_iters:,}" if run.max_iters else f"{run.step:,}"
             cells["best val"] = fixed(run.best_val, 4)
             cells["loss"] = fixed(run.loss, 4)
             cells["time"] = clock(run.seconds)
@@ -54,12 +54,11 @@ def read_rows(root: Path) -> Iterator[list[Row]]:
     """A row for each run folder under `root`, the newest first.
 
     First without what only a long journal tells, then again each time one of those is read.
+
+    Raises:
+        RunError: `root` cannot be read.
     """
-    if not root.is_dir():
-        yield []
-        return
-    names = ("config.toml", "events.jsonl")
-    paths = [path for path in root.iterdir() if any((path / name).exists() for name in names)]
+    paths = folders(root)
     long = [path for path in paths if _is_long(path)]
     rows = {path: Row(path, _changed(path), None) for path in long}
     rows |= {path: read_row(path) for path in paths if path not in rows}
