@@ -70,7 +70,8 @@ def bench(
     world = World.of(config)
     text = yield from corpus.prepare(config.dataset, check)
     text.check_block_size(config.block_size)
-    needed, free = estimate.memory(config, text.vocab_size), world.free_memory()
+    needed = estimate.least_memory(config, text.vocab_size, world.device.type)
+    free = world.free_memory()
     if needed > free:
         raise BenchError(
             f"{_short(config)}: about {disk.in_words(needed)} are needed, "

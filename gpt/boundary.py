@@ -94,4 +94,4 @@ def restore_optimizer(model: nn.Module, optimizer: Optimizer, checkpoint: Checkp
         if kind == "optimizer":
             moment, _, name = rest.partition(".")
             parameter = parameters[name]
-            optimizer.restore(parameter, moment, tensor.to(parameter.device))
+            optimizer.restore(parameter, moment, tensor.to(parameter.device, copy=True))

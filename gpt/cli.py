@@ -141,14 +141,17 @@ def sample_command(arguments: Arguments) -> int:
 
 def eval_command(arguments: Arguments) -> int:
     """The exact loss of a run's model over each whole split."""
+    from gpt.settings import make_config, parse
+
     arguments.only("json", "checkpoint", "device")
+    options = make_config({"device": parse("device", arguments.flags.get("device", "auto"))})
     run, name = _run_and_checkpoint(arguments)
     with garbage.uncollected():
         from gpt import corpus, evaluate
         from gpt.data import Splits
         from gpt.sample import Sampler
 
-    sampler = Sampler.open(run, name, arguments.flags.get("device", "auto"))
+    sampler = Sampler.open(run, name, options.device)
     sampler.world.set_up()
     if sampler.notice:
         complain(sampler.notice)

@@ -44,6 +44,7 @@ def compiled(model: GPT, config: Config, world: World) -> Forward:
         if not config.eval_iters:
             evaluated.append(window_size(config.block_size))
         forward = _for_sizes(model, [*sizes, *evaluated])
+    _allow_versions(2 * (len(sizes) + len(evaluated)))
     with warnings.catch_warnings():
         # It tells that it looks through a cached function, as it should.
         warnings.filterwarnings("ignore", message=".*lru_cache")
@@ -52,6 +53,14 @@ def compiled(model: GPT, config: Config, world: World) -> Forward:
         for size in evaluated:
             _evaluate(model, forward, size, world)
     return forward
+
+
+def _allow_versions(count: int) -> None:
+    """Have so many versions of a function kept: of each size there are two, and one may be left
+    out otherwise, which would be the last and longest used."""
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, count)
 
 
 def _for_sizes(model: GPT, sizes: Sequence[tuple[int, int]]) -> Forward:

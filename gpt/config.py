@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 from gpt.declaration import setting
 from gpt.recipe import Recipe, parts
 
+MOST_SEQUENCES = 65536
+
 
 class Config(Recipe):
     """The complete configuration of one run.
@@ -44,7 +46,7 @@ class Config(Recipe):
         unit="sequences",
         main=True,
         ge=1,
-        le=65536,
+        le=MOST_SEQUENCES,
     )
     block_size: int = setting(
         1024,
@@ -372,6 +374,12 @@ class Config(Recipe):
                 f"block_schedule goes up to {longest} tokens, and block_size is {self.block_size}. "
                 f"Allowed: up to {self.block_size}.",
             )
+        largest = max((size for _, size in parts(self.batch_schedule)), default=0)
+        if largest > MOST_SEQUENCES:
+            raise _broken_rule(
+                "batch_schedule",
+                f"batch_schedule goes up to {largest} sequences. Allowed: up to {MOST_SEQUENCES}.",
+            )
         return self
 
     @property
@@ -388,11 +396,13 @@ class Config(Recipe):
         found: dict[str, str] = {}
         if self.decay_lr and self.min_lr > self.learning_rate:
             found["min_lr"] = "is above learning_rate, so the rate rises instead of falling"
-        if self.decay_lr and self.lr_decay_iters > self.max_iters > 0:
+        if not self.decay_lr or self.time_budget:  # time decides on how far it is then
+            return found
+        if self.lr_decay_iters > self.max_iters > 0:
             found["lr_decay_iters"] = "is after max_iters, so the decay does not finish"
-        if self.decay_lr and self.warmup_iters >= self.max_iters > 0:
+        if self.warmup_iters >= self.max_iters > 0:
             found["warmup_iters"] = "is no less than max_iters, so the run is all warm-up"
-        elif self.decay_lr and self.lr_decay_iters <= self.warmup_iters:
+        elif self.lr_decay_iters <= self.warmup_iters:
             found["lr_decay_iters"] = "ends before the warm-up, so the rate drops to min_lr at once"
         return found
 

@@ -161,21 +161,18 @@ class Batches:
         """Draw the next batch."""
         self.current = self._draw()
 
-    @property
-    def tokens(self) -> int:
-        """Tokens in the batch to train on next."""
-        return self.current[0].numel()
-
     def resize(self, batch_size: int, block_size: int) -> None:
         """Draw batches of this size from now on."""
         self._shape = batch_size, block_size
 
     def restore(self, batch: Batch, place: float) -> None:
-        """Train on this batch next, unless it has another size than those that are drawn."""
+        """Train on this batch next; where it has another size than is due now, on a new one."""
         self.place = place
         x, y = batch
         if x.shape == self._shape:
-            self.current = x.to(self._device), y.to(self._device)
+            self.current = x.to(self._device, copy=True), y.to(self._device, copy=True)
+        else:
+            self.current = self._draw()
 
     def _draw(self) -> Batch:
         if not self._even:

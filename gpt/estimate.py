@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from gpt.config import Config
+from gpt.schedule import all_sizes
 
 BYTES = 4
 """Of one number: parameters, gradients, moments and, on a CPU, activations are float32."""
@@ -77,25 +78,25 @@ def _looked_up(config: Config, vocab_size: int) -> int:
     return rows * config.n_embd
 
 
-def flops_per_token(config: Config, vocab_size: int) -> float:
+def flops_per_token(config: Config, vocab_size: int, block_size: int | None = None) -> float:
     """Floating-point operations that training spends on one token, backward pass included.
 
     6N + 12·L·H·Q·T from appendix B of the PaLM paper (arXiv:2204.02311), as nanoGPT has it: N
     without embeddings that are only looked up, L layers, H heads of Q channels, T tokens of
-    context.
+    context: `block_size`, or the configuration's.
     """
-    attention = 12 * config.n_layer * config.n_embd * config.block_size
+    attention = 12 * config.n_layer * config.n_embd * (block_size or config.block_size)
     return float(6 * _computing(config, vocab_size) + attention)
 
 
 def memory(config: Config, vocab_size: int) -> int:
     """Bytes that the training process needs at its peak, on a CPU.
 
-    Parameters, their gradients and AdamW's two moments, the activations of one micro-batch
-    that the backward pass needs, and torch itself. Measured peaks are within 15 %.
+    Parameters, their gradients and AdamW's two moments, the activations of the largest
+    micro-batch that the backward pass needs, and torch itself. Measured peaks are within 15 %.
     """
     learned = 4 * params(config, vocab_size)
-    tokens = config.batch_size * config.block_size
+    tokens = max(batch_size * block_size for batch_size, block_size in all_sizes(config))
     # Kept for the backward pass in a block, in tensors of (batch, time, channels): both norms'
     # inputs and outputs 4, query, key and value 3, attention 1, the MLP's two sides of GELU 8.
     # Going backward, the MLP's gradients need 8 more, in one block at a time.
@@ -109,6 +110,17 @@ def memory(config: Config, vocab_size: int) -> int:
         activations += 4 * (config.n_layer + 1) * tokens * weights
     logits = 3 * tokens * vocab_size
     return BASE_MEMORY + BYTES * (learned + activations + logits)
+
+
+def least_memory(config: Config, vocab_size: int, device: str) -> int:
+    """Bytes without which training cannot be, on a device of this type.
+
+    On a GPU what activations take depends on kernels that are known there alone, so that it is
+    what is learned: parameters, gradients and two moments.
+    """
+    if device == "cpu":
+        return memory(config, vocab_size)
+    return 4 * BYTES * params(config, vocab_size)
 
 
 def steps(config: Config, timing: Timing | None) -> int | None:

@@ -79,7 +79,8 @@ class Learner:
         """
         restore_parameters(self.model, checkpoint)
         restore_optimizer(self.model, self.optimizer, checkpoint)
-        self.scaler.load_state_dict(checkpoint.state["scaler"])
+        if scale := checkpoint.state["scaler"]:  # none where no float16 was
+            self.scaler.load_state_dict(scale)
 
     def adjust(self, config: Config) -> None:
         """Let settings that were changed during the run take effect."""
@@ -102,7 +103,12 @@ class Learner:
             self.optimizer.zero_grad()
 
     def update(
-        self, batches: Batches, lr: float, logged: bool, poll: Callable[[], None]
+        self,
+        batches: Batches,
+        lr: float,
+        logged: bool,
+        poll: Callable[[], None],
+        sizes: tuple[int, int] | None = None,
     ) -> Reading:
         """One training step: forward and backward over each micro-batch, clip, update.
 
@@ -110,16 +116,19 @@ class Learner:
             lr: the learning rate.
             logged: whether the loss and the gradient's norm are wanted.
             poll: called before each micro-batch; what it raises ends the step without a trace.
+            sizes: the (batch, time) of the steps after this one; None for the same as now.
         """
         self.optimizer.set_lr(lr)
         # Elsewhere to look is to wait for the device.
         looked = logged or self.world.device.type == "cpu"
         micro_batches = self.config.gradient_accumulation_steps
         loss = torch.zeros(())
-        for _ in range(micro_batches):
+        for number in range(1, micro_batches + 1):
             poll()
             with self.world.autocast():
                 _, loss = self.forward(*batches.current)
+            if sizes is not None and number == micro_batches:
+                batches.resize(*sizes)
             # Drawn here, so that the next batch exists before the next evaluation draws.
             batches.advance()
             scaled = self.scaler.scale(loss / micro_batches)

@@ -79,7 +79,6 @@ class Loop:
         on_cpu = self.world.device.type == "cpu"
         self.contention = Contention(self.world.threads if on_cpu else 1)
         self.learner = Learner(config, ready.corpus.vocab_size, self.world)
-        self.flops_per_token = estimate.flops_per_token(config, ready.corpus.vocab_size)
         self.watch = Stopwatch()
         self.phase: PhaseName = "preparing"
         self.step = 0
@@ -107,8 +106,11 @@ class Loop:
         self.adjusted = dict(adjusted)
         self.watch = Stopwatch(state["seconds"])
         self.batches.resize(*sizes_at(self.config, self._progress()))
-        self.batches.restore(boundary.batch, boundary.place)
         set_generators(boundary.generators, self.world.device)
+        self.batches.restore(boundary.batch, boundary.place)
+        # Else what is mapped of its files would be held, and they on the disk, to the end.
+        checkpoint.model.clear()
+        checkpoint.tensors.clear()
 
     def events(self) -> Iterator[Event]:
         """The whole run after preparing."""
@@ -163,7 +165,7 @@ class Loop:
             due = last or config.eval_only or config.evaluates(self.step)
             if due and self.measured is None:
                 yield from self._evaluate()
-            if sample.due(config, self.step):
+            if sample.due(config, self.step, last):
                 yield from self._sample()
             if last or config.eval_only:
                 return
@@ -197,30 +199,32 @@ class Loop:
         progress = self._progress()
         lr = lr_at(self.config, progress)
         logged = self.step % self.config.log_interval == 0
-        tokens = self.batches.tokens * self.config.gradient_accumulation_steps
-        self.batches.resize(*sizes_at(self.config, replace(progress, step=self.step + 1)))
+        batch_size, block_size = self.batches.current[0].shape
+        tokens = batch_size * block_size * self.config.gradient_accumulation_steps
+        sizes = sizes_at(self.config, replace(progress, step=self.step + 1))
         self.watch.start_step()
-        reading = self.learner.update(self.batches, lr, logged, self.control.check)
+        reading = self.learner.update(self.batches, lr, logged, self.control.check, sizes)
         self.watch.end_step()
         self.tokens += tokens
         if logged:
-            yield self._step_event(reading, lr, tokens)
+            yield self._step_event(reading, lr, tokens, block_size)
         if notice := self.contention.after_step(self.step, self.watch.last_step(), tokens):
             yield notice
         if reading.trouble is not None:
             raise Diverged(self.step, reading.trouble, lr, reading.norm)
 
-    def _step_event(self, reading: Reading, lr: float, tokens: int) -> Step:
-        ms = self.watch.lap()
-        peak = self.ready.peak
+    def _step_event(self, reading: Reading, lr: float, tokens: int, block_size: int) -> Step:
+        ms, peak = self.watch.lap(), self.ready.peak
+        rate = 1e3 * tokens / ms if ms else 0.0  # a coarse clock may see no time pass
+        flops = estimate.flops_per_token(self.config, self.ready.corpus.vocab_size, block_size)
         return Step(
             step=self.step,
             loss=reading.loss,
             lr=lr,
             grad_norm=reading.norm,
             ms=ms,
-            tokens_per_s=1e3 * tokens / ms,
-            mfu=self.flops_per_token * tokens / (ms / 1e3) / peak if peak else None,
+            tokens_per_s=rate,
+            mfu=flops * rate / peak if peak else None,
             tokens=self.tokens,
             seconds=self.watch.worked(),
             memory=self.world.memory(),

@@ -76,7 +76,8 @@ def measure(config: Config, vocab_size: int, val_tokens: int = 0) -> Timing:
     """
     world = World.of(config)
     world.set_up()
-    needed, free = estimate.memory(config, vocab_size), world.free_memory()
+    needed = estimate.least_memory(config, vocab_size, world.device.type)
+    free = world.free_memory()
     if needed > free:
         raise TooLargeError(f"needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
     part = Part.of(config, vocab_size, PART_FLOPS[world.device.type])
@@ -187,7 +188,8 @@ def _model(config: Config, vocab_size: int, device: torch.device) -> GPT:
     with torch.device("meta"):
         model = GPT(config, vocab_size)
     model.to_empty(device=device)
-    model.transformer.wte.weight = model.lm_head.weight
+    if config.tie_head:
+        model.transformer.wte.weight = model.lm_head.weight
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, 0.02)
     return model
@@ -226,10 +228,8 @@ def _yield_to_others() -> None:
 def main() -> int:
     """Answer until the input ends."""
     _yield_to_others()
-    threads = torch.get_num_threads()
     with contextlib.suppress(KeyboardInterrupt):
         for line in sys.stdin:
-            torch.set_num_threads(threads)  # a measurement before may have set its own
             print(json.dumps(answer(line)), flush=True)
     return 0
 

@@ -26,6 +26,8 @@ FIXED = (
 """Settings that a run keeps: its parameters, its data and its random numbers follow from them."""
 AT_START = ("device", "dtype", "compile", "kernels", "threads")
 """Settings of the machine, which take effect when a process begins and not at a step."""
+NEARLY = 0.02
+"""A run with a time budget ends within such a share of it."""
 ON_CPU = ("threads", "kernels")
 """Those of them that change a run's numbers on a CPU alone."""
 
@@ -73,17 +75,14 @@ class Resumption:
         due = {e.knob: e.value for e in later if e.step == step or e.knob in AT_START}
         adjusted: dict[str, Value] = found.state["adjusted"] | due
         before = run.config().model_dump() | adjusted
-        changed = {key: value for key, value in values.items() if before.get(key) != value}
+        # What was changed beyond the checkpoint is undone by naming the value that was before.
+        undone = {event.knob for event in later}
+        changed = {k: value for k, value in values.items() if before.get(k) != value or k in undone}
         if problems := [_kept(key, before[key]) for key in FIXED if key in changed]:
             raise ConfigError(problems)
         config = make_config(before | changed)
-        done = record.finished is not None and record.finished.reason == "done"
-        if done and not config.time_budget and step >= config.max_iters:
-            message = (
-                f"{run.name} has done its {config.max_iters:,} steps. To go on, give it more: "
-                f"--max_iters={2 * config.max_iters}."
-            )
-            raise ConfigError([Problem("max_iters", message)])
+        if record.finished is not None and record.finished.reason == "done":
+            _check_not_done(run, config, found)
         # Sums come out otherwise with another number of threads.
         if config.threads == 0 and found.state["threads"] <= (os.cpu_count() or 1):
             config = config.model_copy(update={"threads": found.state["threads"]})
@@ -129,6 +128,24 @@ class Resumption:
                     f"{name} was {before} and is {value} now: the run goes on from the same "
                     "numbers, but not bit for bit"
                 )
+
+
+def _check_not_done(run: Run, config: Config, found: Checkpoint) -> None:
+    """Refuse to go on where there is nothing left to do.
+
+    Raises:
+        ConfigError: naming the setting that gives it more.
+    """
+    budget = config.time_budget
+    if budget and found.state["seconds"] < (1 - NEARLY) * budget:
+        return
+    if not budget and found.state["step"] < config.max_iters:
+        return
+    key = "time_budget" if budget else "max_iters"
+    done = f"worked its {budget:g} seconds" if budget else f"done its {config.max_iters:,} steps"
+    more = 2 * (budget or config.max_iters)
+    message = f"{run.name} has {done}. To go on, give it more: --{key}={more:.15g}."
+    raise ConfigError([Problem(key, message)])
 
 
 def _check_state(found: Checkpoint) -> None:

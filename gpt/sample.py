@@ -99,14 +99,13 @@ def stream(
         yield piece
 
 
-def due(config: Config, step: int) -> bool:
-    """Whether the model writes a sample before this step's update."""
+def due(config: Config, step: int, last: bool) -> bool:
+    """Whether the model writes a sample before this step's update, or at the `last` one instead."""
     if config.sample_interval < 0 or config.eval_only:
         return False
     if config.sample_interval > 0:
         return step % config.sample_interval == 0
-    at_evaluation = config.evaluates(step) or step == config.max_iters
-    return at_evaluation or (step in EARLY_SAMPLES and step <= config.max_iters)
+    return last or config.evaluates(step) or step in EARLY_SAMPLES
 
 
 def events(

@@ -105,12 +105,20 @@ def _journaled(
 ) -> Iterator[Event]:
     """The events, each in the run's journal before it is yielded, after the `early` ones."""
     journal = Journal(run)
+    ended = False
+
+    def record(event: Event) -> None:
+        nonlocal ended
+        ended = isinstance(event, Finished)
+        journal.append(event)
+
     try:
         for event in early:
-            journal.append(event)
-        yield from _recorded(events, journal.append)
+            record(event)
+        yield from _recorded(events, record)
     except GeneratorExit:
-        journal.append(Finished(reason="stopped"))
+        if not ended:  # else it was closed at its last event
+            record(Finished(reason="stopped"))
         raise
     finally:
         journal.close()
@@ -140,7 +148,8 @@ def _check_memory(config: Config, vocab_size: int, world: World) -> None:
     Raises:
         ConfigError: naming what it needs, what there is and the settings that decide.
     """
-    needed, free = estimate.memory(config, vocab_size), world.free_memory()
+    needed = estimate.least_memory(config, vocab_size, world.device.type)
+    free = world.free_memory()
     if needed > free:
         message = (
             f"n_layer = {config.n_layer}, n_embd = {config.n_embd}, block_size = "

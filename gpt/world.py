@@ -21,6 +21,8 @@ from gpt.native.library import NativeError, library
 from gpt.settings import ConfigError, Problem
 
 _PROCESS = psutil.Process()
+_THREADS = torch.get_num_threads()
+"""What torch takes of itself, before a run in this process asked for another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class World:
             device=device,
             dtype=dtype,
             compile=_compile(config, device, notices),
-            threads=config.threads or torch.get_num_threads(),
+            threads=config.threads or _THREADS,
             kernels=_kernels(config, device, dtype, notices),
             notices=tuple(notices),
         )
@@ -60,6 +62,8 @@ class World:
         kernels.use_native(self.kernels == "native")
         if self.device.type == "cpu":
             keep_memory()
+        elif self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)  # another run's
         # nanoGPT allows TF32 in matrix products and convolutions.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -85,7 +89,10 @@ class World:
     def free_memory(self) -> int:
         """Bytes that a run can take on the device."""
         if self.device.type == "cuda":
-            return torch.cuda.mem_get_info(self.device)[0]
+            # Torch keeps what earlier runs gave back, and gives it to the next.
+            used = torch.cuda.memory_allocated(self.device)
+            kept = torch.cuda.memory_reserved(self.device) - used
+            return torch.cuda.mem_get_info(self.device)[0] + kept
         return estimate.available_memory()
 
     def memory(self) -> int:

@@ -73,6 +73,7 @@ def test_json_prints_the_journals_lines() -> None:
         (["sample", "nothing"], "there is no run 'nothing'"),
         (["sample", "last", "--num_sample=3"], "Did you mean num_samples?"),
         (["eval", "last"], "there are no runs here yet"),
+        (["eval", "last", "--device=gpu"], "device = 'gpu' cannot be used"),
         (["prepare"], "one word is needed"),
         (["prepare", "shakespear"], "shakespeare"),
         (["trian", "tiny"], "Did you mean train?"),

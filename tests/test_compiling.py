@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,6 +119,30 @@ def test_what_a_run_trains_and_evaluates_with_is_compiled_ahead(
 
     # Then it is for each size in training and in evaluation, in it alone for one that is exact
     assert seen == expected
+
+
+def test_as_many_versions_are_kept_as_a_run_has_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given five sizes, each of which is compiled for training and for evaluation, and a compiler
+    # that keeps fewer of itself
+    values = {"eval_iters": 5, "batch_schedule": "0.1:2,0.2:3,0.3:5,0.4:6"}
+    model, world = model_of(**values)
+    graphs: list[Any] = []
+
+    def keep(graph: Any, inputs: list[Any]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=keep))
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 8)
+
+    # when they are compiled ahead for a device that is no CPU, without numbers
+    elsewhere = torch.device("meta")
+    model.to(elsewhere)
+    config = make_config({**SMALL, **values})
+    compiling.compiled(model, config, dataclasses.replace(world, device=elsewhere))
+
+    # then none is left out
+    assert len(graphs) == 10
 
 
 def test_other_sizes_than_those_asked_for_are_not_compiled(seen: Counter[tuple[int, ...]]) -> None:

@@ -89,6 +89,12 @@ def test_what_is_probably_not_meant_is_a_warning(changes: dict[str, object], key
     assert key in config.warnings()
 
 
+def test_where_time_decides_steps_are_not_warned_of() -> None:
+    changes = {"max_iters": 800, "warmup_iters": 2000, "lr_decay_iters": 600_000}
+    assert set(make_config(changes).warnings()) == {"warmup_iters", "lr_decay_iters"}
+    assert make_config(changes | {"time_budget": 60.0}).warnings() == {}
+
+
 def test_a_plain_configuration_warns_of_nothing() -> None:
     assert Config().warnings() == {}
 

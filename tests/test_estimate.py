@@ -88,12 +88,28 @@ def test_memory_is_near_a_real_runs_peak(shakespeare: Corpus) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"n_layer": 8}, {"n_embd": 256}, {"batch_size": 24}, {"block_size": 128}, {"dropout": 0.2}],
+    [
+        {"n_layer": 8},
+        {"n_embd": 256},
+        {"batch_size": 24},
+        {"block_size": 128},
+        {"dropout": 0.2},
+        {"batch_schedule": "0.5:24"},
+    ],
 )
 def test_more_of_anything_needs_more_memory(change: dict[str, Any]) -> None:
     usual = estimate.memory(preset("shakespeare_char_cpu"), 65)
 
     assert estimate.memory(preset("shakespeare_char_cpu", **change), 65) > usual
+
+
+def test_of_a_gpu_only_what_is_certain_is_asked() -> None:
+    # given a model that nanoGPT trains on a GPU of 24 GB: GPT-2 with dropout
+    config = make_config({"batch_size": 12, "dropout": 0.1, "gradient_accumulation_steps": 40})
+
+    # then its parameters, gradients and moments are counted, and not a CPU's activations
+    assert estimate.least_memory(config, 50304, "cuda") == 16 * estimate.params(config, 50304)
+    assert estimate.least_memory(config, 50304, "cpu") == estimate.memory(config, 50304) > 24e9
 
 
 def test_steps_are_as_many_as_wanted_or_as_the_time_allows() -> None:
@@ -131,7 +147,7 @@ def test_evaluations_and_samples_are_as_many_as_the_loop_makes(
         eval_only or step == max_iters or (eval_interval > 0 and step % eval_interval == 0)
         for step in steps
     )
-    sampled = sum(sample.due(config, step) for step in steps)
+    sampled = sum(sample.due(config, step, step == max_iters) for step in steps)
 
     assert estimate.evaluations(config) == evaluated
     assert estimate.samples(config) == sampled

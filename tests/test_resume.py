@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 import gpt
-from gpt import checkpoint
+from gpt import checkpoint, world
 from gpt.checkpoint import Checkpoint, CheckpointError
 from gpt.config import Config
 from gpt.control import Control
@@ -22,6 +24,7 @@ from gpt.events import (
     Finished,
     Notice,
     Phase,
+    Saved,
     Started,
     Step,
 )
@@ -230,6 +233,85 @@ def test_a_run_that_is_done_goes_on_when_it_is_given_more(tmp_path: Path) -> Non
     # then
     assert [event.step for event in events if isinstance(event, Step)] == [12, 13, 14, 15]
     assert run.record().max_iters == 16
+
+
+def test_a_run_that_has_worked_its_time_goes_on_when_it_is_given_more(tmp_path: Path) -> None:
+    # given
+    run = Run(tmp_path / "run")
+    list(gpt.train(small(time_budget=0.5), run))
+    saved = [event for event in follow(run) if isinstance(event, Saved)]
+    with pytest.raises(ConfigError, match=r"has worked its 0\.5 seconds.*--time_budget=1"):
+        list(gpt.resume(run))
+
+    # when
+    events = list(gpt.resume(run, {"time_budget": 1.0}))
+
+    # then it did, and nothing was saved in vain
+    assert any(isinstance(event, Step) for event in events)
+    assert len({event.path for event in saved}) == len(saved)
+
+
+def test_a_change_is_taken_back_by_naming_the_value_before(tmp_path: Path) -> None:
+    # given: at step 8 the rate was changed
+    run = Run(tmp_path / "run")
+    list(gpt.train(small(decay_lr=False, max_iters=8, keep_checkpoints=9), run))
+    list(gpt.resume(run, {"max_iters": 12, "learning_rate": 5e-4}))
+
+    # when: the run goes back to before that, and is to have the rate that it had there
+    events = list(gpt.resume(run, {"learning_rate": 1e-3}, name="step-000004"))
+
+    # then: it stays, here and in what comes after
+    assert {event.lr for event in events if isinstance(event, Step)} == {1e-3}
+    again = list(gpt.resume(run, {"max_iters": 14}))
+    assert {event.lr for event in again if isinstance(event, Step)} == {1e-3}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is mapped")
+def test_a_run_that_goes_on_lets_go_of_its_checkpoints_files(tmp_path: Path) -> None:
+    # given
+    run = Run(tmp_path / "run")
+    stopped_at(40, run, small())
+
+    # when it goes on
+    mapped: list[str] = []
+    for event in gpt.resume(run):
+        if isinstance(event, Step):
+            mapped = Path("/proc/self/maps").read_text("utf-8").splitlines()
+            break
+
+    # then
+    assert mapped
+    assert not [line for line in mapped if str(run.checkpoints) in line]
+
+
+def test_a_run_without_float16_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: a run on a CPU, and a machine where auto is float16
+    run = Run(tmp_path / "run")
+    stopped_at(40, run, small())
+    monkeypatch.setattr(world, "_dtype", lambda *_: torch.float16)
+
+    # when
+    events = list(gpt.resume(run))
+
+    # then
+    assert [event.reason for event in events if isinstance(event, Finished)] == ["done"]
+
+
+def test_a_batch_that_is_not_due_any_more_is_drawn_anew(tmp_path: Path) -> None:
+    # given: a run that has come to its last batch size
+    run = Run(tmp_path / "run")
+    schedule = "0.3:2, 0.6:8"
+    before = list(gpt.train(small(batch_schedule=schedule, batch_size=16), run))
+
+    # when: with more steps, it is back at the size before
+    events = [*before, *gpt.resume(run, {"max_iters": 24})]
+
+    # then
+    tokens = [event.tokens for event in events if isinstance(event, Step)]
+    sizes = [(after - before) // (3 * 16) for before, after in pairwise(tokens)]
+    assert sizes[11:] == [8, 8, 8, *9 * [16]]
 
 
 def test_changed_settings_are_journaled_and_stay(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import pytest
 import torch
 
 import gpt
-from gpt import checkpoint, presets
+from gpt import checkpoint, estimate, presets, stopwatch
 from gpt.config import Config
 from gpt.control import Control
 from gpt.corpus import Corpus
+from gpt.data import Batches
 from gpt.events import Eval, Event, Finished, Notice, Phase, Progress, Sample, Saved, Started, Step
 from gpt.runs import Run, follow
 from gpt.settings import ConfigError, make_config
@@ -259,6 +263,86 @@ def test_closing_the_iterator_journals_the_run_as_stopped(tmp_path: Path) -> Non
     assert isinstance(last, Finished)
     assert last.reason == "stopped"
     assert not run.is_live()
+
+
+def test_a_run_that_is_done_stays_done_when_its_iterator_is_closed(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for event in gpt.train(small(), run):
+        if isinstance(event, Finished):
+            break
+    del event
+    ends = [event.reason for event in follow(run) if isinstance(event, Finished)]
+    assert ends == ["done"]
+
+
+def test_a_clock_that_sees_no_time_pass_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given: the leaps of a coarse clock, in which many steps fit
+    monkeypatch.setattr(stopwatch.awake, "_clock", lambda: math.floor(time.monotonic()))
+
+    # when
+    events = list(gpt.train(small()))
+
+    # then
+    assert [event.reason for event in events if isinstance(event, Finished)] == ["done"]
+
+
+def test_all_cores_are_taken_again_after_a_run_with_fewer() -> None:
+    # given: a run in this very process that asked for one thread
+    list(gpt.train(small(threads=1, max_iters=1)))
+
+    # when: the next asks for all
+    threads = [
+        e.threads for e in gpt.train(small(threads=0, max_iters=1)) if isinstance(e, Started)
+    ]
+
+    # then
+    alone = "import torch; print(torch.get_num_threads())"
+    expected = subprocess.run([sys.executable, "-c", alone], capture_output=True, check=True)
+    assert threads == [int(expected.stdout)]
+
+
+def test_a_schedule_changes_sizes_between_steps_and_counts_right() -> None:
+    # given three micro-batches a step, and a batch size that changes at half of the run
+    values = {"gradient_accumulation_steps": 3, "batch_size": 2, "batch_schedule": "0.5:8"}
+    sizes: list[tuple[int, int]] = []
+    advance = Batches.advance
+
+    def noted(batches: Batches) -> None:
+        sizes.append(tuple(batches.current[0].shape))
+        advance(batches)
+
+    # when
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Batches, "advance", noted)
+        events = list(gpt.train(small(**values, max_iters=4, lr_decay_iters=4)))
+
+    # then each step has one size, and its tokens are counted
+    assert sizes == [(8, 16)] * 6 + [(2, 16)] * 6
+    tokens = [event.tokens for event in events if isinstance(event, Step)]
+    assert tokens == [3 * 8 * 16, 6 * 8 * 16, 6 * 8 * 16 + 3 * 2 * 16, 6 * 8 * 16 + 6 * 2 * 16]
+
+
+def test_the_work_of_a_short_context_is_that_of_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a processor of which the peak is known, and a context that grows at half of the run
+    monkeypatch.setattr(gpt.train, "peak_flops", lambda _: 1e12)
+    config = small(block_schedule="0.5:4", positions="rotary")
+
+    # when
+    steps = [event for event in gpt.train(config) if isinstance(event, Step)]
+
+    # then the work that is counted per token is that of the context it had
+    work = [(event.mfu or 0.0) * 1e12 / event.tokens_per_s for event in steps]
+    short, long = (estimate.flops_per_token(config, 65, size) for size in (4, 16))
+    expected = [short] * 3 + [long] * 3
+    assert work == pytest.approx(expected)
+
+
+def test_a_run_with_a_time_budget_shows_what_it_writes_at_its_end() -> None:
+    events = list(gpt.train(small(time_budget=0.5, max_iters=3, eval_interval=0)))
+    (end,) = [event.step for event in events if isinstance(event, Finished)]
+    samples = {event.step for event in events if isinstance(event, Sample)}
+    assert end in samples
+    assert samples <= {0, 50, 100, end}
 
 
 def test_a_paused_run_waits_and_goes_on_as_before() -> None:

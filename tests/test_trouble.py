@@ -50,12 +50,12 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_update(
     learners: list[Learner] = []
     count = iter(range(100))
 
-    def counted(self: Learner, batches: Any, lr: float, logged: bool, poll: Any) -> Any:
+    def counted(self: Learner, batches: Any, lr: float, logged: bool, *rest: Any) -> Any:
         if next(count) == 10:
             weight = self.model.lm_head.weight
             weight.register_hook(infinite)  # pyright: ignore[reportUnknownMemberType]
         learners.append(self)
-        return update(self, batches, lr, logged, poll)
+        return update(self, batches, lr, logged, *rest)
 
     monkeypatch.setattr(Learner, "update", counted)
 
@@ -80,11 +80,11 @@ def test_a_loss_is_looked_at_in_steps_that_are_not_logged(
     count = iter(range(100))
     update = Learner.update
 
-    def spoilt(self: Learner, batches: Any, lr: float, logged: bool, poll: Any) -> Any:
+    def spoilt(self: Learner, batches: Any, lr: float, logged: bool, *rest: Any) -> Any:
         if next(count) == 5:
             with torch.no_grad():
                 self.model.lm_head.weight[0, 0] = float("nan")
-        return update(self, batches, lr, logged, poll)
+        return update(self, batches, lr, logged, *rest)
 
     monkeypatch.setattr(Learner, "update", spoilt)
 
