@@ -219,7 +219,7 @@ def _advice(load: Load, threads: int) -> str:
     plural = "" if load.room == 1 else "s"
     return (
         f"Other work uses {load.others:.1f} of the {load.cores} cores, so the {threads} threads of "
-        f"this run keep waiting for each other. {load.room} thread{plural} would not: stop the run "
-        f"and resume it with --threads={load.room}, or set threads = {load.room} in the form. It "
-        "then goes on from the same numbers, but not bit for bit."
+        f"this run keep waiting for each other. {load.room} thread{plural} would not: in a new run "
+        f"set threads = {load.room}; this one, once stopped, goes on so by the command resume with "
+        f"--threads={load.room}, from the same numbers but not bit for bit."
     )

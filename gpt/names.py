@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 LONGEST = 64
+STAMP = re.compile(r"^\d{8}-\d{6}-")
 RESERVED = frozenset(
     (
         "con",
@@ -30,6 +32,11 @@ def folder_name(text: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in text[: 4 * LONGEST])
     kept = kept.encode("utf-8", "replace")[:LONGEST].decode("utf-8", "ignore").strip(".-")
     return kept or "run"
+
+
+def short_name(run: str) -> str:
+    """A run's name without the time that its folder's begins with."""
+    return STAMP.sub("", run)
 
 
 def is_possible(path: Path) -> bool:

@@ -62,7 +62,6 @@ class Record:
     progress: Progress | None = None
     step: int = 0
     first_time: float | None = None
-    last_time: float | None = None
     curve: Curve = field(default_factory=Curve)
     evals: list[Eval] = field(default_factory=list[Eval])
     samples: deque[Written] = field(default_factory=lambda: deque[Written](maxlen=SAMPLES))
@@ -82,7 +81,6 @@ class Record:
         """Take one event in."""
         self.revision += 1
         self.first_time = event.time if self.first_time is None else self.first_time
-        self.last_time = event.time
         if isinstance(event, Started):
             self._begin(event)
         elif event.step is not None:
@@ -126,7 +124,6 @@ class Record:
             return
         self.revision += len(rows)
         self.first_time = rows[0]["time"] if self.first_time is None else self.first_time
-        self.last_time = rows[-1]["time"]
         self.curve.extend(rows)
         # Lines that would be pushed out of the log again are not written.
         first = max(0, len(rows) - LOG_LINES)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gpt.runs import Run
 
-FORMAT = 1
+FORMAT = 2
 """To be counted up with whatever changes what a record holds or how it is folded."""
 TAIL = 4096
 """Bytes before the place up to which it was read, by which a journal is known again."""

@@ -65,7 +65,9 @@ class Script:
         self.more = threading.Event()
         self.ending: Event | Exception = Finished(reason="done")
 
-    def __call__(self, config: Config, run: Run | None, control: Control | None) -> Iterator[Event]:
+    def __call__(
+        self, config: Config, run: Run | None, control: Control | None, **_: Any
+    ) -> Iterator[Event]:
         assert control is not None
         yield from self.events
         while not self.more.is_set() and (self.deaf or not control.stopping):
@@ -248,7 +250,7 @@ async def test_after_one_run_another_can_begin(make: Make, script: Script) -> No
         assert app.screen.view is app.session.view
 
         # And the form can be opened on a run's settings
-        app.post_message(messages.Edit({"max_iters": 7}, "tiny", "change"))
+        app.post_message(messages.Edit({"max_iters": 7}, "tiny"))
         await until(pilot, lambda: shown(app) == [SetupScreen])
 
 
@@ -532,9 +534,10 @@ async def test_a_run_that_ends_while_the_dialog_asks_is_not_asked_about(
 
 async def test_ctrl_c_copies_a_selection_instead(make: Make) -> None:
     app = make()
+    past_run("tiny")
     async with app.run_test() as pilot:
         await pilot.press("r")
-        await until(pilot, lambda: shown(app)[-1] is HistoryScreen)
+        await until(pilot, lambda: shown(app)[-1] is HistoryScreen and app.screen._shown)
         await pilot.press("slash", *"tiny", "shift+home", "ctrl+c")
         await pilot.pause()
         assert app.clipboard == "tiny"

@@ -94,7 +94,7 @@ def test_a_job_beside_the_run_is_told_once_with_what_helps(
     assert "768 tokens a second instead of 38,400" in notice.text
     assert "0.7 of the 2 cores" in notice.text
     assert "--threads=1," in notice.text
-    assert "threads = 1 in the form" in notice.text
+    assert "set threads = 1;" in notice.text
 
 
 def test_it_is_told_again_when_it_comes_back_after_a_quiet_minute(

@@ -74,10 +74,6 @@ def calls(mark: str) -> dict[str, Calls]:
     }
 
 
-def short(text: str) -> bytes:
-    return b"\x8c" + bytes([len(text)]) + text.encode()
-
-
 def live(mark: Callable[[str], str]) -> dict[str, bytes]:
     """Pickles that run code when Python's own pickle reads them, by name."""
     found: dict[str, bytes] = {}

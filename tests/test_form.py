@@ -30,7 +30,7 @@ from tui.draft import (
 )
 from tui.forecast import Outlook, duration, step_time
 from tui.form import matching
-from tui.preflight import Preflight, Request
+from tui.preflight import Kept, Preflight, Request
 from tui.prospect import Prospect, has_gpu
 from tui.shelf import Shelf
 
@@ -298,18 +298,6 @@ def test_a_runs_settings_become_edits_of_its_preset(own_presets: Path) -> None:
     assert entry.draft.edits == {"n_layer": "5", "always_save_checkpoint": "True"}
 
 
-def test_longer_doubles_what_ends_the_run(own_presets: Path) -> None:
-    shelf = Shelf()
-    shelf.reload()
-
-    steps = shelf.lay_over({"max_iters": 30, "lr_decay_iters": 20}, "tiny", longer=True)
-    assert (steps.draft.edits["max_iters"], steps.draft.edits["lr_decay_iters"]) == ("60", "40")
-
-    timed = shelf.lay_over({"time_budget": 90.0}, "shakespeare_char_90s", longer=True)
-    assert timed.draft.edits["time_budget"] == "180"
-    assert "max_iters" not in timed.draft.edits
-
-
 def test_a_run_without_a_preset_gets_an_entry(own_presets: Path) -> None:
     shelf = Shelf()
     shelf.reload()
@@ -459,6 +447,23 @@ def test_a_spoilt_file_of_timings_is_no_obstacle(cache_dir: Path, left: bytes) -
     (cache_dir / "measurements.json").write_bytes(left)
 
     assert Preflight(lambda _: None).outcome(request()) is None
+
+
+@pytest.mark.parametrize("field", ["step_seconds", "eval_seconds", "device"])
+@pytest.mark.parametrize("value", ["x", None, [], float("nan")])
+def test_a_spoilt_timing_is_none(cache_dir: Path, field: str, value: Any) -> None:
+    if field == "device" and value == "x":
+        value = 1
+    kept = Kept()
+    cache_dir.mkdir()
+    timing = {key: part for key, part in ANSWER.items() if key != "error"}
+    (cache_dir / "measurements.json").write_text(json.dumps({kept._key(request()): timing}))
+    assert kept.get(request()) is not None
+
+    (cache_dir / "measurements.json").write_text(
+        json.dumps({kept._key(request()): timing | {field: value}})
+    )
+    assert Kept().get(request()) is None
 
 
 async def test_the_newest_question_is_measured_first(

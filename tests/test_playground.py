@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from textual.widgets import Input, Static
 from gpt.runs import Run
 from gpt.settings import make_config
 from gpt.train import train
-from tui.playground import TOP_KS, PlaygroundScreen, Written, neighbour, typed
+from tui import playground
+from tui.playground import TOP_KS, PlaygroundScreen, Written, neighbour
 
 SETTINGS = {
     "dataset": "shakespeare_char",
@@ -209,15 +211,35 @@ async def test_a_run_without_a_checkpoint_is_told(tmp_path: Path) -> None:
         assert app.written == []
 
 
-@given(st.text())
-def test_what_is_typed_is_the_prompt(text: str) -> None:
-    escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
-    assert typed(escaped) == text
+async def test_a_model_that_cannot_be_loaded_is_told(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(run: Run) -> Any:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(playground, "open_model", full)
+    app = Host(trained)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.words("#playground-problem"))
+        assert "cannot be loaded: CUDA out of memory" in app.words("#playground-problem")
+        assert "loading" not in app.words("#playground-title")
 
 
-@pytest.mark.parametrize(("raw", "meant"), [("\\", "\\"), ("\\x", "\\x"), ("a\\nb", "a\nb")])
-def test_other_backslashes_stay(raw: str, meant: str) -> None:
-    assert typed(raw) == meant
+async def test_top_k_ends_at_one_token_and_at_all(trained: Path) -> None:
+    app = Host(trained)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot)
+        await pilot.press("escape")
+
+        async def press(key: str, times: int) -> str:
+            await pilot.press(*[key] * times)
+            await pilot.pause()
+            return app.words("#playground-recipe")
+
+        assert "top-k all" in await press("right_curly_bracket", len(TOP_KS))
+        assert "top-k 1000" in await press("left_curly_bracket", 1)
+        assert "top-k 1 " in await press("left_curly_bracket", len(TOP_KS))
+        assert "top-k 2 " in await press("right_curly_bracket", 1)
 
 
 @given(st.floats(0, 2000), st.sampled_from((-1, 1)))

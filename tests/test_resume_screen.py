@@ -12,15 +12,18 @@ from textual.pilot import Pilot
 import gpt
 from gpt.control import Control
 from gpt.corpus import Corpus
-from gpt.events import Step
+from gpt.events import Adjusted, Finished, Saved, Step
+from gpt.record import Record
 from gpt.runs import Run
 from gpt.settings import make_config
 from tui import keys
 from tui.app import Nanodeck, Options
 from tui.history import HistoryScreen
 from tui.messages import OpenRun
+from tui.past import extension
 from tui.run import RunScreen
 from tui.setup import SetupScreen
+from tui.view import View
 
 SMALL: dict[str, Any] = {
     "dataset": "shakespeare_char", "device": "cpu", "batch_size": 4, "block_size": 16,
@@ -77,6 +80,48 @@ async def test_p_goes_on_with_the_run_on_screen(stopped: Run) -> None:
         assert screen.view.record.seams == [16]
         assert not keys.can_act("go_on", screen.view)
         assert sum(isinstance(other, RunScreen) for other in app.screen_stack) == 1
+
+
+async def test_a_run_that_is_done_is_trained_for_as_long_again(stopped: Run) -> None:
+    # given: it has come to its end, and is on screen
+    list(gpt.resume(stopped))
+    app = Nanodeck(Options(preset="tiny"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.post_message(OpenRun(stopped.path))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert not keys.can_act("go_on", app.screen.view)
+
+        # when, twice
+        for steps in (60, 120):
+            assert keys.can_act("longer", app.screen.view)
+            await pilot.press("L")
+            await until(
+                pilot, lambda steps=steps: ended(app) and app.session.view.record.step == steps
+            )
+
+        # then it is the same model that went on, to the end of what it was given
+        record = app.screen.view.record
+        assert record.seams == [16, 30, 60]
+        assert list(record.curve["step"]) == list(range(120))
+        assert record.max_iters == 120
+        assert record.finished.reason == "done"
+
+
+def test_as_long_again_is_of_what_ends_a_run() -> None:
+    def extended(config: dict[str, Any], **changed: Any) -> dict[str, Any]:
+        record = Record()
+        for knob, value in changed.items():
+            record.fold(Adjusted(step=5, knob=knob, value=value))
+        record.fold(Saved(step=9, path="checkpoints/step-000009", kind="last"))
+        record.fold(Finished(step=9, reason="done"))
+        return extension(View("small", Run(Path("small")), record, make_config(config)))
+
+    assert extended({"max_iters": 30, "lr_decay_iters": 20}) == {
+        "max_iters": 60,
+        "lr_decay_iters": 40,
+    }
+    assert extended({"max_iters": 30}, max_iters=60)["max_iters"] == 120
+    assert extended({"time_budget": 90.0}) == {"time_budget": 180.0}
 
 
 async def test_p_goes_on_with_the_run_under_the_cursor(stopped: Run) -> None:

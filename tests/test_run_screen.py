@@ -42,7 +42,7 @@ from tui.evals import table
 from tui.footer import Footer
 from tui.heading import heading_rows, phase_of, small_rows
 from tui.lines import Lines, plain
-from tui.messages import Edit, OpenRuns, Prompt
+from tui.messages import Edit, OpenRuns, Prompt, Resume
 from tui.run import RunScreen
 from tui.samples import HURRY, PACE, Typist
 from tui.summary import summary_rows
@@ -129,6 +129,9 @@ class Stage(App[None]):
         self.asked.append(message)
 
     def on_prompt(self, message: Prompt) -> None:
+        self.asked.append(message)
+
+    def on_resume(self, message: Resume) -> None:
         self.asked.append(message)
 
 
@@ -418,12 +421,12 @@ async def test_what_to_do_next_by_key(tmp_path: Path) -> None:
         assert isinstance(first, Prompt)
         assert isinstance(second, Prompt)
         assert first.path == tmp_path / "run"
-        assert isinstance(longer, Edit)
-        assert (longer.name, longer.intent) == ("shakespeare_char_cpu", "longer")
-        assert longer.values["n_embd"] == 128
-        assert "bias" not in longer.values
+        assert isinstance(longer, Resume)
+        assert longer.path == tmp_path / "run"
         assert isinstance(change, Edit)
-        assert change.intent == "change"
+        assert change.name == "shakespeare_char_cpu"
+        assert change.values["n_embd"] == 128
+        assert "bias" not in change.values
         assert isinstance(runs, OpenRuns)
 
 
@@ -792,7 +795,7 @@ async def test_a_narrow_terminal_has_one_pane_and_two_lines_of_sample(tmp_path: 
         ]
         assert "step 120 of 200" in scene.text("heading")
         footer = scene.screen.query_one(Footer)
-        assert "metric" in scene.footer()
+        assert {"back", "panes"} <= set(scene.footer())
         assert "copy" not in scene.footer()
         assert footer.fitting() == footer.keys
 

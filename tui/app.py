@@ -21,7 +21,7 @@ from tui.imports import import_trainer
 from tui.leaving import LeavingApp
 from tui.main import Options
 from tui.pace import TICK
-from tui.past import Reading, open_view, reference
+from tui.past import Reading, extension, open_view, reference, went_on
 from tui.session import Session, Trainer, gpt_resume, gpt_train
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
@@ -172,6 +172,7 @@ class Nanodeck(LeavingApp):
     def _begin(self, session: Session) -> None:
         if self._bench:
             self._bench.stop()
+        self.clear_notifications()  # what they told was of other runs
         self.session = session
         self._ending_seen = False
         session.start()
@@ -198,7 +199,7 @@ class Nanodeck(LeavingApp):
     @on(messages.Edit)
     def _edit(self, message: messages.Edit) -> None:
         self._back_to(self._setup)
-        self._setup.edit(message.values, message.name, message.intent)
+        self._setup.edit(message.values, message.name)
 
     @on(messages.OpenRuns)
     def _open_runs(self) -> None:
@@ -212,11 +213,13 @@ class Nanodeck(LeavingApp):
 
     @on(messages.OpenRun)
     def _open_run(self, message: messages.OpenRun) -> None:
-        if self.session and message.path.absolute() == self.session.view.run.path.absolute():
+        session = self.session
+        own = session and message.path.absolute() == session.view.run.path.absolute()
+        if session and own and not (session.over and went_on(session.view)):
             self._opening = None
             self.action_show_run()
-            return
-        self._read(message.path)
+        else:
+            self._read(message.path)
 
     @on(messages.Resume)
     def _resume(self, message: messages.Resume) -> None:
@@ -253,6 +256,8 @@ class Nanodeck(LeavingApp):
         if (view.run.path, self.screen) != self._opening:
             return
         self._opening = None
+        if self.session and view.run.path.absolute() == self.session.view.run.path.absolute():
+            self.session.view = view  # it went on elsewhere
         if not message.resume:
             self._show(view)
         elif not self._busy():
@@ -261,9 +266,10 @@ class Nanodeck(LeavingApp):
     def _go_on(self, view: View) -> None:
         """Train a past run further, on its screen."""
         self._close(view)
-        self._begin(
-            Session(view.config, view.name, view.run, gpt_resume, view.reference, view.record)
-        )
+        more = extension(view)
+        config = view.config.model_copy(update=more)
+        train = partial(gpt_resume, values=more)
+        self._begin(Session(config, view.name, view.run, train, view.reference, view.record))
         self.action_show_run()
 
     @on(messages.Prompt)

@@ -16,13 +16,13 @@ from gpt.text import visible
 
 SECONDS = 3.0
 OSC_52_LIMIT = 74_994
-"""Characters that terminals take at least; a longer text goes the other ways."""
+"""Bytes that terminals take at least; a longer text goes the other ways."""
 
 
 async def offer(app: App[Any], text: str, name: str, folders: Iterable[Path]) -> str:
     """Copy a text in every way there is, into a file of this name too; what was done, in words."""
     path = write(text, name, folders)
-    if len(text) <= OSC_52_LIMIT:
+    if len(text.encode(errors="replace")) <= OSC_52_LIMIT:
         app.copy_to_clipboard(text)
     program = await asyncio.to_thread(copy, text)
     told = f"copied with {program}" if program else "copied, where the terminal allows it"

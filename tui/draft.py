@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from gpt.config import Config
     from gpt.corpus import Corpus
 
-MEMORY = "memory"
-"""The key of the one problem that belongs to several fields."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

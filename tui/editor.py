@@ -129,6 +129,13 @@ class Editor(Pane):
         """Scroll by what is on screen."""
         self.form.scroll_relative(y=by * self.form.size.height, animate=False)
 
+    async def go_to(self, name: str) -> None:
+        """Go into the field of this name, whatever the form was narrowed down to."""
+        if self._filter.display:
+            self._close_filter()
+            await self.form.filter("")
+        await self.form.go_to(name)
+
     # --- the filter
 
     def open_filter(self) -> None:
@@ -140,12 +147,15 @@ class Editor(Pane):
         """One step out: of the filter, or of a field. Whether there was such a step."""
         focused, heading = self.screen.focused, self.query_one(Heading)
         if self._filter.display and focused in (self._filter, heading):
-            self._filter.value = ""
-            self._filter.display = False
+            self._close_filter()
         elif focused is None or focused is heading or self not in focused.ancestors:
             return False
         self.rest()
         return True
+
+    def _close_filter(self) -> None:
+        self._filter.value = ""
+        self._filter.display = False
 
     @on(Input.Changed, "#filter")
     async def _filtered(self, event: Input.Changed) -> None:

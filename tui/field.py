@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import set_cell_size
 from textual import events, on
 from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding, BindingType
@@ -76,7 +77,7 @@ class Choice(Widget, can_focus=True):
     def render(self) -> RenderResult:
         """The value, between arrows while it can be turned."""
         room = self.size.width - 2
-        value = cut(self.text, room).ljust(room)
+        value = set_cell_size(cut(self.text, room), room)
         return Content(f"◂{value}▸" if self.has_focus else f" {value} ")
 
     def action_turn(self, by: int) -> None:

@@ -56,7 +56,7 @@ def word_of(view: View) -> str:
     control = view.control
     if control is not None and control.stopping:
         return "stopping"
-    if control is not None and control.paused and view.record.phase != "paused":
+    if control is not None and control.paused and view.record.phase == "training":
         return "pausing"
     return view.record.phase or "starting"
 

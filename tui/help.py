@@ -23,6 +23,8 @@ WORDS = {
     "rises while train falls, the model learns by heart.",
     "perplexity": "e to the power of the loss: among how many tokens the model seems to choose.",
     "bits a character": "The loss in bits: the size of the text if the model compressed it.",
+    "*, +-": "The best of the evaluations that belong to the run; one asked for with e does not "
+    "count. +- is the standard error of an estimate: another draw may differ by so much.",
     "step": "One update of the parameters, from batch_size × block_size tokens.",
     "learning rate": "How far one update goes. It warms up, then falls along a cosine.",
     "gradient norm": "How steep the loss is. Jumps announce trouble; grad_clip shortens them.",

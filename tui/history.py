@@ -34,6 +34,7 @@ class HistoryScreen(SteadyScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("P", "prompt", "prompt it"),
         Binding("p", "resume", "go on"),
+        Binding("L", "longer", "train longer"),
         Binding("slash", "filter", "filter"),
         Binding("f5", "reload", "read again", show=False),
         Binding("escape", "back", "back"),
@@ -123,7 +124,6 @@ class HistoryScreen(SteadyScreen[None]):
             table.move_cursor(row=paths.index(before.path))
         self._show_emptiness()
         self._describe()
-        self.refresh_bindings()
         if table.display and not isinstance(self.focused, Input):
             table.focus()
 
@@ -155,6 +155,7 @@ class HistoryScreen(SteadyScreen[None]):
     @on(DataTable.RowHighlighted)
     def _describe(self) -> None:
         row = self._current()
+        self.refresh_bindings()
         text = ""
         if row:
             error = row.error or (row.summary and row.summary.error) or ""
@@ -173,6 +174,10 @@ class HistoryScreen(SteadyScreen[None]):
         index = self.query_one(RunTable).cursor_row
         return self._shown[index] if 0 <= index < len(self._shown) else None
 
+    def _state(self) -> str:
+        row = self._current()
+        return row.state if row else ""
+
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         row = self._current()
@@ -182,8 +187,12 @@ class HistoryScreen(SteadyScreen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can act now is offered."""
         match action:
-            case "prompt" | "resume":
+            case "prompt":
                 return bool(self._shown)
+            case "resume":
+                return bool(self._shown) and self._state() not in ("done", "diverged")
+            case "longer":
+                return bool(self._shown) and self._state() == "done"
             case "filter":
                 return bool(self._rows)
             case _:
@@ -200,6 +209,10 @@ class HistoryScreen(SteadyScreen[None]):
         row = self._current()
         if row:
             self.post_message(Resume(row.path))
+
+    def action_longer(self) -> None:
+        """Train the run under the cursor, which is done, for as long again."""
+        self.action_resume()
 
     def action_filter(self) -> None:
         """Show the filter and type into it."""

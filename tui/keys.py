@@ -11,8 +11,8 @@ from tui.view import View
 
 BINDINGS: list[BindingType] = [
     Binding("enter,P", "prompt", "prompt it", key_display="enter"),
-    Binding("L", "edit('longer')", "train longer"),
-    Binding("C", "edit('change')", "change one thing"),
+    Binding("L", "longer", "train longer"),
+    Binding("C", "edit", "change one thing"),
     Binding("p,space", "pause", "pause"),
     Binding("p,space", "go_on", "go on"),
     Binding("S", "stop", "stop"),
@@ -39,11 +39,8 @@ BINDINGS: list[BindingType] = [
 ]
 WIDE = 100
 """Columns from which on the footer has room for all that it may show."""
-SPARED = {
-    True: ("back", "copy", "runs"),
-    False: ("look('log')", "look('axis')", "look('metric')", "copy"),
-}
-"""What it leaves out below that, while a run moves and after it."""
+SPARED = ("look('log')", "look('axis')", "look('metric')", "copy", "runs")
+"""What it leaves out below that."""
 
 
 def can_act(action: str, view: View) -> bool:
@@ -60,6 +57,8 @@ def can_act(action: str, view: View) -> bool:
             return control is not None and not control.stopping
         case "prompt":
             return not moving and bool(view.record.saved)
+        case "longer":
+            return not moving and can_extend(view.record)
         case "edit":
             return not moving
         case _:
@@ -72,13 +71,20 @@ def can_resume(record: Record) -> bool:
     return bool(record.saved) and reason not in ("done", "diverged")
 
 
-def fitted(found: dict[str, ActiveBinding], columns: int, moving: bool) -> dict[str, ActiveBinding]:
-    """The bindings, those that a narrow footer has no room for not shown."""
+def can_extend(record: Record) -> bool:
+    """Whether a run has come to its end, and can be given more."""
+    return bool(record.saved) and record.finished is not None and record.finished.reason == "done"
+
+
+def fitted(found: dict[str, ActiveBinding], columns: int) -> dict[str, ActiveBinding]:
+    """The bindings, some of them not shown where the footer is narrow, and there that of the
+    panes, of which one is seen at a time."""
     if columns >= WIDE:
         return found
-    return {
-        key: active._replace(binding=replace(active.binding, show=False))
-        if active.binding.action in SPARED[moving]
-        else active
-        for key, active in found.items()
-    }
+    return {key: active._replace(binding=_narrow(active.binding)) for key, active in found.items()}
+
+
+def _narrow(binding: Binding) -> Binding:
+    if binding.action == "pane(1)":
+        return replace(binding, show=True, description="panes", key_display="1-5")
+    return replace(binding, show=False) if binding.action in SPARED else binding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
@@ -31,15 +31,12 @@ class Bench(Message):
 
 
 class Edit(Message):
-    """Open the form on these settings, to train them longer or with one thing changed."""
+    """Open the form on these settings, to train with one thing changed."""
 
-    def __init__(
-        self, values: Mapping[str, Any], name: str, intent: Literal["longer", "change"]
-    ) -> None:
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
         super().__init__()
         self.values = values
         self.name = name
-        self.intent: Literal["longer", "change"] = intent
 
 
 class OpenRuns(Message):
@@ -55,7 +52,7 @@ class OpenRun(Message):
 
 
 class Resume(Message):
-    """Go on with the run in this folder where it stopped."""
+    """Go on with the run in this folder where it stopped; one that is done, for as long again."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from gpt import reference
 from gpt.reference import CurveError, Reference
 from gpt.text import visible
-from tui.messages import Edit, OpenRuns, Prompt
+from tui.messages import Edit, OpenRuns, Prompt, Resume
 from tui.screen import SteadyScreen
 from tui.view import View
 
@@ -25,10 +23,14 @@ class Onward(SteadyScreen[None]):
         """Write with the trained model."""
         self.post_message(Prompt(self.view.run.path))
 
-    def action_edit(self, intent: Literal["longer", "change"]) -> None:
+    def action_longer(self) -> None:
+        """Train this run for as long again."""
+        self.post_message(Resume(self.view.run.path))
+
+    def action_edit(self) -> None:
         """Open the form on this run's settings."""
         values = self.view.config.model_dump(exclude_defaults=True)
-        self.post_message(Edit(values, self.view.name, intent))
+        self.post_message(Edit(values, self.view.name))
 
 
 def reference_of(view: View) -> tuple[Reference | None, str]:

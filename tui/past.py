@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,13 @@ from textual.message import Message
 
 from gpt import presets
 from gpt.errors import Refused
+from gpt.names import short_name
 from gpt.runs import Run, RunError
+from tui.keys import can_extend
 from tui.view import View
 
-STAMP = re.compile(r"^\d{8}-\d{6}-")
+SECONDS = 1.0
+"""After the last event its line is in the journal."""
 
 
 class Reading(Message, bubble=False):
@@ -41,12 +43,29 @@ def open_view(path: Path, told: Callable[[float], None] | None = None) -> View:
     except (OSError, TypeError, ValueError, AttributeError, OverflowError) as error:
         # Well-formed lines with nonsense in them, or a file that cannot be opened.
         raise RunError(f"{run.journal} cannot be read: {error}.") from None
-    return View(run.name, run, record, config, None, reference(short_name(run.name)))
+    name = short_name(run.name)
+    return View(name, run, record, config, None, reference(name))
 
 
-def short_name(name: str) -> str:
-    """A run's name without the time that its folder begins with."""
-    return STAMP.sub("", name)
+def extension(view: View) -> dict[str, int | float]:
+    """The settings with which a run that is done goes on for as long again; none for others."""
+    record = view.record
+    if not can_extend(record):
+        return {}
+    changed = {event.knob: event.value for event in record.adjusted}
+    config = view.config.model_copy(update=changed)
+    if config.time_budget:
+        return {"time_budget": 2 * config.time_budget}
+    return {"max_iters": 2 * config.max_iters, "lr_decay_iters": 2 * config.lr_decay_iters}
+
+
+def went_on(view: View) -> bool:
+    """Whether another process has gone on with a run since it ended here."""
+    ended = view.record.finished.time if view.record.finished else 0.0
+    try:
+        return view.run.journal.stat().st_mtime > ended + SECONDS
+    except OSError:
+        return False
 
 
 def reference(preset: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,13 +18,14 @@ from textual.widgets import Input, Static
 
 from gpt.errors import Refused
 from gpt.folders import state_folder
+from gpt.names import short_name
 from gpt.runs import Run
 from gpt.text import visible
 from tui import clipboard
+from tui.draft import unescape
 from tui.footer import Footer
 from tui.lines import app_of
 from tui.marks import MARKS
-from tui.past import short_name
 from tui.screen import SteadyScreen
 from tui.status import StatusLine
 from tui.writer import Recipe, Writing, open_model
@@ -36,7 +38,7 @@ SECONDS = 0.1
 TEXTS = 50
 """So many texts stay to be read; the oldest goes first."""
 TEMPERATURES = tuple(step / 10 for step in range(21))
-TOP_KS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+TOP_KS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, math.inf)
 LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -47,15 +49,12 @@ def neighbour(values: Sequence[float], value: float, step: int) -> float:
     return max((v for v in values if v < value), default=value)
 
 
-def typed(text: str) -> str:
-    """A prompt as typed: \\n stands for a line break, \\t for a tab, \\\\ for a backslash."""
-    escapes = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
-    parts: list[str] = []
-    while text:
-        pair = text[:2]
-        parts.append(escapes.get(pair, text[0]))
-        text = text[2 if pair in escapes else 1 :]
-    return "".join(parts)
+class Beginning(Input):
+    """The field for a prompt, which says what enter does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "write", key_display="enter")
+    ]
 
 
 class Written(Static):
@@ -117,7 +116,7 @@ class PlaygroundScreen(SteadyScreen[None]):
         yield Static("", id="playground-title", markup=False)
         yield VerticalScroll(id="playground-texts")
         yield Static("", id="playground-recipe", markup=False)
-        yield Input(
+        yield Beginning(
             placeholder="a beginning for the model to go on from; \\n is a line break",
             id="playground-prompt",
             highlighter=MARKS,
@@ -146,6 +145,11 @@ class PlaygroundScreen(SteadyScreen[None]):
         except Refused as error:
             self.post_message(self.Ready(None, None, str(error)))
             return
+        except (ImportError, MemoryError, OSError, RuntimeError) as error:
+            # Torch is missing, or a GPU is full of what trains on it.
+            words = f"The model cannot be loaded: {error or type(error).__name__}."
+            self.post_message(self.Ready(None, None, words))
+            return
         recipe = Recipe(config.temperature, config.top_k, config.max_new_tokens, config.seed)
         self.post_message(self.Ready(model, recipe))
 
@@ -159,10 +163,11 @@ class PlaygroundScreen(SteadyScreen[None]):
             self._title(f"the model of step {message.model.step:,}")
             self._problem(message.model.notice or "")
         self._show_recipe()
+        self.refresh_bindings()
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        self._write(typed(event.value))
+        self._write(unescape(event.value))
 
     def _write(self, prompt: str) -> None:
         """Begin a text, unless one is under way."""
@@ -170,6 +175,7 @@ class PlaygroundScreen(SteadyScreen[None]):
             return
         self._problem("")
         self._prompt = prompt
+        self.refresh_bindings()
         texts = self.query_one("#playground-texts", VerticalScroll)
         texts.mount(Written(prompt))
         for old in list(texts.children)[:-TEXTS]:
@@ -197,6 +203,16 @@ class PlaygroundScreen(SteadyScreen[None]):
         else:
             written.add(text, f"({ended.reason})" if ended.reason else "")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what can act now is offered."""
+        match action:
+            case "again" | "copy":
+                return self._prompt is not None
+            case "prompt":
+                return self.model is not None
+            case _:
+                return True
+
     def action_prompt(self) -> None:
         """Type a prompt."""
         self.query_one(Input).focus()
@@ -213,9 +229,10 @@ class PlaygroundScreen(SteadyScreen[None]):
             self._change(temperature=neighbour(TEMPERATURES, self.recipe.temperature, step))
 
     def action_top_k(self, step: int) -> None:
-        """Draw from more or from fewer tokens; below the fewest and above the most: all."""
+        """Draw from more or from fewer tokens; above the most: from all, which a recipe calls 0."""
         if self.recipe:
-            self._change(top_k=int(neighbour(TOP_KS, self.recipe.top_k, step)))
+            top_k = neighbour(TOP_KS, self.recipe.top_k or math.inf, step)
+            self._change(top_k=0 if math.isinf(top_k) else int(top_k))
 
     def action_length(self, step: int) -> None:
         """A longer or a shorter text, from the next one on."""

@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt.folders import cache_folder
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from gpt.config import Config
     from gpt.estimate import Timing
 
 PROGRAM = (sys.executable, "-P", "-m", "gpt.measure")
 ANSWER_SECONDS = 120.0
 KEPT = 500
+UNREADABLE = "the measuring program gave no answer that can be read"
 FIELDS = (
     "batch_size", "block_size", "gradient_accumulation_steps", "n_layer", "n_head", "n_embd",
     "dropout", "drop_attention", "bias", "eval_iters", "sample_interval", "max_new_tokens",
@@ -187,13 +192,8 @@ class Kept:
 
     def get(self, request: Request) -> Timing | None:
         """The timing of this request, if there is one."""
-        from gpt.estimate import Timing
-
         found = self._read().get(self._key(request))
-        try:
-            return Timing(**found) if found else None
-        except TypeError:  # of another version
-            return None
+        return None if found is None else as_timing(found)
 
     def put(self, request: Request, timing: Timing) -> None:
         """Keep a timing, where the folder can be written."""
@@ -223,14 +223,34 @@ class Kept:
 
 
 def _read(answer: bytes) -> Timing | str:
-    from gpt.estimate import Timing
-
     try:
         fields = json.loads(answer)
         error = fields.pop("error")
-        return str(error) if error else Timing(**fields)
     except (ValueError, TypeError, AttributeError, KeyError):
-        return "the measuring program gave no answer that can be read"
+        return UNREADABLE
+    timing = None if error else as_timing(fields)
+    return timing or str(error or UNREADABLE)
+
+
+def as_timing(found: Mapping[str, Any]) -> Timing | None:
+    """The timing that JSON data are, unless they are of another version, or spoilt."""
+    from pydantic import ValidationError
+
+    try:
+        timing = _timings().validate_python(found)
+    except ValidationError:
+        return None
+    seconds = (value for value in asdict(timing).values() if isinstance(value, float))
+    return timing if all(map(math.isfinite, seconds)) else None
+
+
+@cache
+def _timings() -> TypeAdapter[Timing]:
+    from pydantic import TypeAdapter
+
+    from gpt.estimate import Timing
+
+    return TypeAdapter(Timing)
 
 
 def python_path() -> str:

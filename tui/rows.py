@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt.history import Summary, folders, summarize
+from gpt.names import short_name
 from gpt.runs import Run
 from gpt.summary import headline
 from tui.numbers import clock, count, fixed
-from tui.past import short_name
 
 COLUMNS = ("name", "when", "state", "steps", "best val", "loss", "time", "params")
 LONG = 4 << 20

@@ -308,7 +308,8 @@ class RunScreen(Onward):
         if self.view.control is not None:
             self.view.control.ask(request)
             words = {"evaluate": "an evaluation", "sample": "a sample", "save": "a checkpoint"}
-            self.notify(f"{words[request]} comes after this step", timeout=TWICE)
+            when = "now" if self.view.record.phase == "paused" else "after this step"
+            self.notify(f"{words[request]} comes {when}", timeout=TWICE)
 
     def action_back(self) -> None:
         """Skip what can be skipped; else to the screen below, while training goes on."""
@@ -336,4 +337,4 @@ class RunScreen(Onward):
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """What the footer shows from."""
-        return keys.fitted(super().active_bindings, self.size.width, self.view.moving)
+        return keys.fitted(super().active_bindings, self.size.width)

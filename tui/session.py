@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from tui.view import View
 
 if TYPE_CHECKING:
     from gpt.config import Config
+    from gpt.settings import Value
 
 Trainer = Callable[["Config", "Run | None", "Control | None"], Iterator[Event]]
 
@@ -36,13 +37,18 @@ def gpt_train(config: Config, run: Run | None, control: Control | None) -> Itera
     return train(config, run, control)
 
 
-def gpt_resume(config: Config, run: Run | None, control: Control | None) -> Iterator[Event]:
-    """`gpt.train.resume`, whose settings are the run's own."""
+def gpt_resume(
+    config: Config,
+    run: Run | None,
+    control: Control | None,
+    values: Mapping[str, Value] | None = None,
+) -> Iterator[Event]:
+    """`gpt.train.resume`, whose settings are the run's own but for `values`."""
     from gpt.train import resume
 
     if run is None:
         raise ValueError("only a run can be resumed")
-    return resume(run, control=control)
+    return resume(run, values, control)
 
 
 class Session:

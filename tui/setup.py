@@ -65,6 +65,7 @@ class SetupScreen(SteadyScreen[None]):
         Binding("slash", "filter", "filter"),
         Binding("ctrl+r", "reset", "reset"),
         Binding("R", "reset_all", "reset all"),
+        Binding("R", "bring_back", "bring edits back"),
         Binding("w,ctrl+s", "save", "save preset"),
         Binding("r", "runs", "runs"),
         Binding("b", "bench", "bench"),
@@ -162,20 +163,17 @@ class SetupScreen(SteadyScreen[None]):
             self.post_message(Bench(config, self.entry.name))
 
     @work(exclusive=True, group="edit")
-    async def edit(
-        self, values: Mapping[str, Any], name: str, intent: Literal["longer", "change"]
-    ) -> None:
-        """Load a run's settings as edits: twice as long, or to change one thing.
+    async def edit(self, values: Mapping[str, Any], name: str) -> None:
+        """Load a run's settings as edits, to change one thing.
 
         Args:
             values: the settings that differ from the defaults.
             name: of the run, or of the preset that it was started from.
         """
         await self.ready.wait()
-        self._open(self.shelf.lay_over(values, name, longer=intent == "longer"))
+        self._open(self.shelf.lay_over(values, name))
         self._desk.show("settings")
-        length = "time_budget" if values.get("time_budget") else "max_iters"
-        await self._editor.form.go_to(length if intent == "longer" else "dataset")
+        await self._editor.go_to("dataset")
 
     def stop_measuring(self) -> None:
         """Leave the machine to the training, or to the bench."""
@@ -259,7 +257,7 @@ class SetupScreen(SteadyScreen[None]):
             self._tell(self.verdict.reason or "")
             for name in list(self.verdict.errors)[:1]:
                 self._desk.show("settings")
-                await self._editor.form.go_to(name)
+                await self._editor.go_to(name)
         return self.verdict.config
 
     def _draw_presets(self) -> None:
@@ -299,7 +297,11 @@ class SetupScreen(SteadyScreen[None]):
         self._editor.form.reset_current()
 
     def action_reset_all(self) -> None:
-        """The preset's values for all fields; once more brings the edits back."""
+        """The preset's values for all fields."""
+        self._editor.form.reset_all()
+
+    def action_bring_back(self) -> None:
+        """The edits that were reset all at once."""
         self._editor.form.reset_all()
 
     def action_runs(self) -> None:
@@ -323,9 +325,9 @@ class SetupScreen(SteadyScreen[None]):
         """Only what can act now is offered."""
         draft = self.entry.draft
         match action:
-            case "leave" | "filter" | "save" | "bench" | "go" | "reset" | "reset_all" if (
-                not self.furnished
-            ):
+            case (
+                "leave" | "filter" | "save" | "bench" | "go" | "reset" | "reset_all" | "bring_back"
+            ) if not self.furnished:
                 return False
             case "leave":
                 return not self._list.has_focus
@@ -334,7 +336,9 @@ class SetupScreen(SteadyScreen[None]):
             case "reset":
                 return self._editor.form.current_is_changed
             case "reset_all":
-                return bool(draft.edits or draft.dropped)
+                return bool(draft.edits)
+            case "bring_back":
+                return bool(draft.dropped) and not draft.edits
             case _:
                 return True
 

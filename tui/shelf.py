@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt import presets
+from gpt.names import short_name
 from gpt.presets import Preset, PresetError
 from tui.draft import Draft, to_field
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 FOR_A_CPU = "shakespeare_char_cpu"
 FOR_A_GPU = "shakespeare_char"
-STAMP = re.compile(r"^\d{8}-\d{6}-")
-"""What a run folder's name begins with."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,29 +97,24 @@ class Shelf:
             return self.entries[0]
         return self._put_first(Preset("new", Path(), "nanoGPT's own settings.", {}, shipped=False))
 
-    def lay_over(self, values: Mapping[str, Any], name: str, *, longer: bool = False) -> Entry:
+    def lay_over(self, values: Mapping[str, Any], name: str) -> Entry:
         """The settings of a run as edits of the preset that it was started from.
 
         Args:
             values: the run's settings that differ from the defaults.
             name: of the run or its preset. Without such a preset the settings get an entry.
-            longer: double the time, where that is what ends the run, or else the steps, and with
-                them those of the schedule.
         """
         from gpt.settings import settings
 
-        name = STAMP.sub("", name)
+        name = short_name(name)
         try:
             entry = self.find(name)
         except PresetError:
             about = "The settings of a run."
             entry = self._put_first(Preset(name, Path(), about, values, shipped=False))
         entry.draft.edits.clear()
-        lengths = ("time_budget",) if values.get("time_budget") else ("max_iters", "lr_decay_iters")
         for setting in settings().values():
             value = values.get(setting.name, setting.default)
-            if longer and setting.name in lengths:
-                value *= 2
             entry.draft.edit(setting.name, to_field(setting.name, value))
         return entry
 

@@ -95,7 +95,7 @@ class StatusLine(Static, can_focus=True):
         """Draw this run, if that is due and there is something new; None hides the line."""
         if view is not None and not self._pace.due(awake(), free=True):
             return
-        text = status(view) if view else ""
+        text = f"{status(view)} · v shows it" if view else ""
         if text != self._text:
             self._text = text
             self.set_class(bool(text), "-shown")

@@ -7,7 +7,7 @@ from pathlib import Path
 from gpt.record import Record
 from gpt.text import visible
 from tui import numbers
-from tui.keys import can_resume
+from tui.keys import can_extend, can_resume
 from tui.lines import Lines, Row
 from tui.wrap import wrap
 
@@ -17,8 +17,11 @@ NEXT: Row = [
     ("accent", "C"), ("muted", " change one thing   "),
     ("accent", "r"), ("muted", " see the runs"),
 ]  # fmt: skip
-AGAIN: Row = NEXT[2:]
-UNFINISHED: Row = [("accent", "p"), ("muted", " go on   "), *NEXT[:2], *NEXT[4:]]
+AGAIN: Row = NEXT[4:]
+"""Without a checkpoint."""
+OVER: Row = [*NEXT[:2], *NEXT[4:]]
+"""Where there is nothing to go on with."""
+UNFINISHED: Row = [("accent", "p"), ("muted", " go on   "), *OVER]
 HEADS = {
     "done": ("good", "done"),
     "stopped": ("warning", "stopped and saved"),
@@ -54,8 +57,10 @@ def summary_rows(record: Record, path: Path, width: int) -> list[Row]:
         rows.append([("muted", "details in run.log in the run's folder")])
     if can_resume(record):
         rows.append(UNFINISHED)
+    elif can_extend(record):
+        rows.append(NEXT)
     else:
-        rows.append(NEXT if record.saved else AGAIN)
+        rows.append(OVER if record.saved else AGAIN)
     return rows
 
 
