@@ -8,11 +8,14 @@ import sys
 
 USAGE = """\
 usage: python app.py [PRESET] [--start] [--key=value ...]      the screen
-       python app.py train CONFIG [--key=value ...] [--json]   train without it
-       python app.py resume RUN [--key=value ...] [--json]     go on where it stopped
-       python app.py sample RUN [--start= --num_samples= --max_new_tokens=
-                                 --temperature= --top_k= --seed= --checkpoint=]
-       python app.py eval RUN [--json]                         exact loss of both splits
+       python app.py train CONFIG [--key=value ...] [--out_dir=] [--json]
+                                                               train without it
+       python app.py resume RUN [--key=value ...] [--checkpoint=] [--json]
+                                                               go on where it stopped
+       python app.py sample RUN [--start= --num_samples= --max_new_tokens= --temperature=
+                                 --top_k= --seed= --checkpoint= --device= --threads=]
+       python app.py eval RUN [--checkpoint= --device=] [--json]
+                                                               exact loss of both splits
        python app.py prepare CORPUS                            fetch and tokenise a text
        python app.py bench [CONFIG] [--key=value ...] [--json] where a step's time goes
        python app.py runs [--json]                             the runs here, newest first
@@ -32,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
         # A character that the terminal's encoding lacks is spelt out, not a crash.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if argv == ["--version"]:
+        print(f"nanodeck {_version()}")
+        return 0
     if any(word in ("-h", "--help", "help") for word in argv):
         print(USAGE, end="")
         return 0
@@ -51,6 +57,15 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("nanodeck")
+    except PackageNotFoundError:
+        return "that is not installed"
 
 
 def _screen(argv: list[str]) -> int:
@@ -103,7 +118,10 @@ def _check_preset(name: str) -> None:
 
     if close := difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.75):
         raise UsageError(f"{name!r} is not a command. Did you mean {close[0]}?")
-    presets.find(name)
+    try:
+        presets.find(name)
+    except presets.PresetError as error:
+        raise UsageError(f"{error} Commands are: {', '.join(COMMANDS)}.") from None
 
 
 if __name__ == "__main__":

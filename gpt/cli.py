@@ -214,6 +214,8 @@ def bench_command(arguments: Arguments) -> int:
 def runs_command(arguments: Arguments) -> int:
     """The runs here, newest first."""
     arguments.only("json")
+    if arguments.words:
+        raise UsageError(f"runs lists all there are; {arguments.words[0][:60]!r} is one too many.")
     summaries = history.find_all()
     if arguments.has("json"):
         for summary in summaries:
@@ -260,7 +262,9 @@ def _drained(events: Generator[Event, None, Result]) -> Result:
 
 def _one_word(arguments: Arguments, what: str) -> str:
     if len(arguments.words) != 1:
-        raise UsageError(f"one word is needed: {what}; there are {len(arguments.words)}.")
+        given = " ".join(arguments.words[:3])
+        told = f"and not {given[:80]!r}" if given else "and there is none"
+        raise UsageError(f"one word is needed here, {told}: {what}.")
     return arguments.words[0]
 
 

@@ -84,8 +84,10 @@ def find(name: str) -> Preset:
     import difflib
 
     names = [preset.name for preset in find_all()[0]]
-    close = difflib.get_close_matches(name[:80], names, n=1)
+    close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]}?" if close else ""
+    if Path(name).is_file():
+        hint = f" To train on that text give a preset --dataset={name}."
     raise PresetError(
         f"there is no preset {name[:80]!r}.{hint} There are: {', '.join(names)}; "
         "the path of a TOML file works too."

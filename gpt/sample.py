@@ -20,7 +20,7 @@ from gpt.events import Sample
 from gpt.kvcache import Past
 from gpt.model import GPT
 from gpt.runs import Run
-from gpt.tokenizer import Tokenizer
+from gpt.tokenizer import Tokenizer, TokenizerError
 from gpt.world import World
 
 SAMPLE_SECONDS = 0.1
@@ -142,10 +142,17 @@ def events(
 def encode_prompt(tokens: Tokenizer, prompt: str) -> list[int]:
     """The ids of a prompt; an empty one begins as nanoGPT's does, with a line break.
 
+    A text in which there is none begins with the first token of its vocabulary instead.
+
     Raises:
         TokenizerError: the prompt has characters that the vocabulary lacks.
     """
-    return tokens.encode(prompt or "\n")
+    try:
+        return tokens.encode(prompt or "\n")
+    except TokenizerError:
+        if prompt not in ("", "\n"):
+            raise
+        return [0]
 
 
 @dataclasses.dataclass(slots=True)

@@ -18,6 +18,8 @@ from gpt.errors import Refused
 from gpt.text import visible
 from gpt.utf8 import Passage
 
+JOURNAL = "events.jsonl"
+"""By which the folder of a run is known."""
 PIECE_BYTES = 1 << 18
 """Small enough that a piece and its tokens stay in the processor's cache."""
 
@@ -121,8 +123,8 @@ class TextFiles:
 def find(path: Path, check: Callable[[], None] = lambda: None) -> TextFiles:
     """The text at a path: a file of any name, or all text files below a folder.
 
-    Files and folders whose names begin with a dot are left out, and links to folders are not
-    followed. The order is that of the paths within the folder.
+    Files and folders whose names begin with a dot are left out, and so are the folders of runs;
+    links to folders are not followed. The order is that of the paths within the folder.
 
     Raises:
         CorpusError: there is none.
@@ -143,6 +145,9 @@ def _find_below(folder: Path, check: Callable[[], None]) -> TextFiles:
     others: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_give_up):
         check()
+        if JOURNAL in names:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)

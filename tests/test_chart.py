@@ -385,6 +385,16 @@ def test_the_reference_is_drawn_ahead_of_the_run_and_before_it_has_begun() -> No
     assert "⠒" in last_column
 
 
+def test_before_the_first_step_no_time_is_known_of_the_reference() -> None:
+    begun = run_of([])
+    lower = ([0.0, 2000.0], [4.0, 2.0])
+    assert Curves(begun, lower, Layout()).reference == lower
+    for axis in ("seconds", "tokens"):
+        curves = Curves(begun, lower, Layout(axis=axis))
+        assert curves.reference == ([], [])
+        assert curves.span_of_x() == (0.0, 1.0, 1.0)
+
+
 def test_columns_and_values_answer_each_other() -> None:
     # given
     picture = Curves(run_of(FALLING), None, Layout()).picture(60, 12)

@@ -59,7 +59,11 @@ def test_json_prints_the_journals_lines() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train"], "one word is needed"),
+        (["train"], "one word is needed here, and there is none"),
+        (["train", "a", "b"], "and not 'a b'"),
+        (["runs", "x"], "'x' is one too many"),
+        (["foo"], "Commands are: train, resume"),
+        (["train", "tyni"], "Did you mean tiny?"),
         (["train", "tinny"], "Did you mean tiny?"),
         (["train", "tiny", "--n_hed=2"], "Did you mean n_head?"),
         (["train", "tiny", "--n_layer=six"], "a whole number from 1 to 1024"),

@@ -13,8 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt import corpus, scan, textfiles
+from gpt.config import Config
 from gpt.corpus import Corpus, CorpusError
-from gpt.events import Notice, Progress
+from gpt.events import Finished, Notice, Progress
+from gpt.runs import Journal, Run
 from gpt.sources import File, Pace, Web, Wheel
 
 # --- the named corpora
@@ -113,6 +115,22 @@ def test_more_characters_than_16_bits_number(cache_dir: Path, tmp_path: Path) ->
 
     assert (found.vocab_size, found.dtype) == (70_000, "uint32")
     assert text_of(found) == text
+
+
+def test_runs_are_no_text_of_the_folder_they_are_in(cache_dir: Path, tmp_path: Path) -> None:
+    # given a text, and a run that was trained on it, beside each other
+    (tmp_path / "play.txt").write_text(PLAY, "utf-8")
+    run = Run(tmp_path / "runs" / "one")
+    run.create(Config())
+    journal = Journal(run)
+    journal.append(Finished(reason="done"))
+    journal.close()
+    run.release()
+    (run.path / "deeper").mkdir()
+    (run.path / "deeper" / "notes.txt").write_text("notes", "utf-8")
+
+    # then the folder's text is the text
+    assert text_of(prepared(tmp_path)) == PLAY
 
 
 def test_a_folder_is_its_text_files_in_order(cache_dir: Path, tmp_path: Path) -> None:

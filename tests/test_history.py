@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from textual.app import App
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static
 
+from gpt import presets
 from gpt.config import Config
 from gpt.events import Eval, Event, Finished, Started, Step
 from gpt.history import find_all
@@ -221,6 +223,18 @@ async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
         await pilot.press("enter", "P")
         await pilot.pause()
     assert app.asked == []
+
+
+async def test_what_a_run_trains_on_and_what_is_its_own_is_told_below(root: Path) -> None:
+    values = {**presets.find("tiny").values, "n_layer": 5, "dataset": "play.txt"}
+    (root / "20270117-080000-tiny").mkdir()
+    (root / "20270117-080000-tiny" / "config.toml").write_text(tomli_w.dumps(values), "utf-8")
+    app = Host(root)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await pilot.press("down", "down", "down")
+        await pilot.pause()
+        assert "20270117-080000-tiny  play.txt, n_layer 5" in app.words("#history-detail")
 
 
 async def test_keys_that_have_no_run_to_act_on_are_not_offered(root: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from gpt.control import Stopped
 from gpt.corpus import Corpus
 from gpt.model import GPT
 from gpt.runs import Run
-from gpt.sample import Sampler, build, draw, generate
+from gpt.sample import Sampler, build, draw, encode_prompt, generate
 from gpt.settings import make_config
-from gpt.tokenizer import TokenizerError
+from gpt.tokenizer import CharTokenizer, TokenizerError
 from gpt.world import World
 from tests.test_layers import modules_after
 
@@ -80,6 +80,13 @@ def test_sampling_and_opening_draw_nothing_from_the_default_generator(run: Run) 
 def test_a_prompt_outside_the_vocabulary_is_told(sampler: Sampler) -> None:
     with pytest.raises(TokenizerError, match="é"):
         list(sampler.stream("café", 5, 0.8, 0, 1))
+
+
+def test_without_line_breaks_a_text_begins_with_its_first_character() -> None:
+    tokens = CharTokenizer("abc")
+    assert encode_prompt(tokens, "") == encode_prompt(tokens, "\n") == [0]
+    with pytest.raises(TokenizerError, match="newline"):
+        encode_prompt(tokens, "a\n")
 
 
 def test_writing_can_be_stopped(sampler: Sampler) -> None:

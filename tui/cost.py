@@ -79,7 +79,7 @@ def rates(figures: Figures, width: int, bar: str) -> Content:
         _row(
             "tokens/s",
             numbers.fixed(figures.tokens_per_s, 0),
-            f"{figures.tokens_per_s_overall:,.0f} with evaluations and logging",
+            f"({figures.tokens_per_s_overall:,.0f} with evaluations and logging)",
         ),
         _row("GFLOP/s", numbers.fixed(figures.flops_per_s / 1e9, 1), _peak(figures)),
         _row("peak share", numbers.percent(figures.mfu, 1), "%  " if figures.mfu else ""),

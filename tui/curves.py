@@ -82,8 +82,10 @@ class Curves:
             self.marks = _unzip((self.x_of(s), y) for s, y in known if y is not None)
             if reference is not None:
                 steps, losses = reference
-                here = layout.axis == "step"
-                self.reference = steps if here else [self.x_of(s) for s in steps], losses
+                if layout.axis == "step":
+                    self.reference = steps, losses
+                elif len(self.steps):  # before, nothing tells when a step will be
+                    self.reference = [self.x_of(s) for s in steps], losses
 
     def x_of(self, step: float) -> float:
         """Where a step lies on the x axis; one that has not come yet as if the pace stayed."""
@@ -97,7 +99,9 @@ class Curves:
     def span_of_x(self) -> tuple[float, float, float]:
         """The visible range, and how far in it the run has come."""
         if not len(self.steps):
-            end = float(self.record.max_iters or max(self.reference[0], default=1.0))
+            # Of a run without a pace, only the steps to come are known.
+            steps = self.record.max_iters if self.layout.axis == "step" else 0
+            end = float(steps or max(self.reference[0], default=1.0))
             return 0.0, end, end
         last = max([self.along[-1], *self.marks[0][-1:]])
         first = 0.0 if self.along[0] < 0.1 * last else self.along[0]

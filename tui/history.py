@@ -19,7 +19,7 @@ from tui.footer import Footer
 from tui.marks import MARKS
 from tui.messages import OpenRun, Prompt, Resume
 from tui.past import Reading
-from tui.rows import COLUMNS, Row, read_rows
+from tui.rows import COLUMNS, Row, read_rows, settings_of
 from tui.screen import SteadyScreen
 from tui.status import StatusLine
 
@@ -159,7 +159,7 @@ class HistoryScreen(SteadyScreen[None]):
         text = ""
         if row:
             error = row.error or (row.summary and row.summary.error) or ""
-            text = f"{row.path}  {error}" if error else str(row.path)
+            text = "  ".join(filter(None, [str(row.path), error or settings_of(row.path)]))
         self.query_one("#history-detail", Static).update(visible(text, keep=""))
 
     @on(Reading)

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt import presets
+from gpt.errors import Refused
 from gpt.history import Summary, folders, summarize
 from gpt.names import short_name
 from gpt.runs import Run
+from gpt.settings import make_config, to_text
 from gpt.summary import headline
 from tui.numbers import clock, count, fixed
 
@@ -48,6 +51,18 @@ class Row:
             cells["time"] = clock(run.seconds)
             cells["params"] = count(run.params) if run.params else "-"
         return cells
+
+
+def settings_of(path: Path) -> str:
+    """What a run trains on and what makes it another than its preset, as `n_layer 6, seed 1`."""
+    try:
+        config = Run(path).config()
+        preset = make_config(presets.find(short_name(path.name)).values)
+    except Refused:
+        return ""
+    own, usual = config.model_dump(), preset.model_dump()
+    changed = [name for name in own if own[name] != usual[name] and name != "dataset"]
+    return ", ".join([config.dataset, *(f"{name} {to_text(own[name])}" for name in changed)])
 
 
 def read_rows(root: Path) -> Iterator[list[Row]]:
