@@ -151,7 +151,7 @@ def problem_of(pilot: Pilot[None]) -> str:
 
 
 def panes_shown(pilot: Pilot[None]) -> list[str]:
-    panes = ("presets", "settings", "run")
+    panes = ("presets", "settings", "forecast")
     return [name for name in panes if setup_of(pilot).query_one(f"#pane-{name}").display]
 
 
@@ -487,7 +487,7 @@ async def test_eighty_columns_show_one_pane_at_a_time(opened: Opened) -> None:
         assert pilot.app.focused is field(pilot, "dataset").control
         assert train_button(pilot).is_on_screen
         await press(pilot, "escape", "3")
-        assert panes_shown(pilot) == ["run"]
+        assert panes_shown(pilot) == ["forecast"]
         await press(pilot, "escape")
         assert panes_shown(pilot) == ["presets"]
 
@@ -510,7 +510,7 @@ async def test_a_change_of_size_keeps_focus_and_text(opened: Opened) -> None:
             await pilot.resize_terminal(*size)
             await pilot.pause()
             assert pilot.app.focused is field(pilot, "n_embd").control
-        assert panes_shown(pilot) == ["presets", "settings", "run"]
+        assert panes_shown(pilot) == ["presets", "settings", "forecast"]
         await press(pilot, "6")
         assert field(pilot, "n_embd").text == "256"
 

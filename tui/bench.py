@@ -21,6 +21,7 @@ from gpt.folders import state_folder
 from gpt.stopwatch import awake
 from gpt.text import visible
 from tui import clipboard, cost, numbers
+from tui.bar import bar_of
 from tui.footer import Footer
 from tui.lines import app_of
 from tui.measuring import Measuring
@@ -253,7 +254,7 @@ class BenchScreen(SteadyScreen[None]):
 
     @property
     def _bar(self) -> str:
-        return "=-" if getattr(app_of(self), "ascii", False) else "━─"
+        return bar_of(getattr(app_of(self), "ascii", False))
 
     # --- keys
 

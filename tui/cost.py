@@ -8,6 +8,7 @@ from textual.content import Content
 
 from gpt.text import visible
 from tui import numbers
+from tui.bar import split_bar
 
 if TYPE_CHECKING:
     from gpt.figures import Figures
@@ -125,13 +126,6 @@ def findings(figures: Figures) -> list[str]:
     if overhead >= LARGE_OVERHEAD:
         told.append(f"Evaluations and logging take {_share(overhead)} of the run.")
     return told
-
-
-def split_bar(share: float, room: int, bar: str) -> tuple[str, str]:
-    """A bar that takes this share of so many columns, and what is left of them."""
-    room = max(0, room)
-    full = round(min(1.0, max(0.0, share)) * room)
-    return bar[0] * full, bar[1] * (room - full)
 
 
 def _parts_ms(figures: Figures) -> dict[str, float]:

@@ -21,8 +21,8 @@ class Pane(Vertical):
 
 
 class Desk(Container):
-    """Its children are the panes `#pane-presets`, `#pane-settings`, `#pane-run`, and what all of
-    them share. The pane with the focus is the one that a small screen shows.
+    """Its children are the panes `#pane-presets`, `#pane-settings` and `#pane-forecast`, and what
+    all of them share. The pane with the focus is the one that a small screen shows.
     """
 
     def __init__(self, *, id: str) -> None:

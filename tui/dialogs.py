@@ -38,10 +38,10 @@ class QuitDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A question and two buttons; while stopping, one line in their place."""
-        with Vertical(id="quit"):
-            yield Static("", id="quit-question", markup=False)
+        with Vertical(id="quit", classes="dialog"):
+            yield Static("", id="quit-question", classes="dialog-heading", markup=False)
             yield Static("", id="quit-run", markup=False)
-            with Horizontal(id="quit-buttons"):
+            with Horizontal(id="quit-buttons", classes="dialog-buttons"):
                 yield Button("Stop and save", id="stop", variant="primary")
                 yield Button("Back", id="back")
             yield Static("s  stop and save     esc  back", id="quit-keys", markup=False)

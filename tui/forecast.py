@@ -134,13 +134,13 @@ def millions(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count < 1e9 else f"{count / 1e9:.2f} G"
 
 
-class RunPane(Pane):
+class ForecastPane(Pane):
     """The right side of the setup screen."""
 
     def compose(self) -> ComposeResult:
         """A heading and the forecast."""
-        yield Still("the run", classes="setup-heading")
-        yield Forecast(id="forecast")
+        yield Still("forecast", classes="setup-heading")
+        yield Forecast()
 
     def rest(self) -> None:
         """Focus the forecast."""
@@ -152,8 +152,8 @@ class Forecast(VerticalScroll, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy", "copy the command")]
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self.command = ""
 
     def compose(self) -> ComposeResult:

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from gpt.record import Record
 from gpt.text import visible
 from tui import numbers
+from tui.bar import bar_of, split_bar
 from tui.lines import Lines, Row, Run
 from tui.view import View
 from tui.wrap import cut
@@ -38,7 +39,7 @@ class Heading(Lines):
         if small:
             self.put(small_rows(view, phase, width))
             return
-        self.put(heading_rows(view, phase, cursor, width, "=-" if self.ascii else "━─"))
+        self.put(heading_rows(view, phase, cursor, width, bar_of(self.ascii)))
 
 
 def phase_of(view: View, now: float) -> tuple[str, str]:
@@ -126,14 +127,8 @@ def _columns(row: Row) -> int:
 def _second(view: View, width: int, bar: str) -> Row:
     share = share_of(view.record)
     text = f" {math.floor(100 * share + 1e-9):>3} %  {time_of(view):>11} "
-    room = max(4, width - len(text) - 1)
-    full = round(share * room)
-    return [
-        ("plain", " "),
-        ("accent", bar[0] * full),
-        ("faint", bar[1] * (room - full)),
-        ("muted", text),
-    ]
+    full, left = split_bar(share, max(4, width - len(text) - 1), bar)
+    return [("plain", " "), ("accent", full), ("faint", left), ("muted", text)]
 
 
 def share_of(record: Record) -> float:

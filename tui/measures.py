@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PANES = ("presets", "settings", "run")
+PANES = ("presets", "settings", "forecast")
 NARROW = 100
 """Columns below which there is one pane at a time."""
 ROOMY, SPLENDID = 120, 150

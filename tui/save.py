@@ -46,8 +46,8 @@ class SaveDialog(ModalScreen[str | None]):
         """Two fields, what is wrong, two buttons."""
         own, name = not self.preset.shipped, self.preset.name
         name, description = (name, self.preset.description) if own else (f"my_{name}", "")
-        with Vertical(id="save"):
-            yield Static("Save as a preset", id="save-heading", markup=False)
+        with Vertical(id="save", classes="dialog"):
+            yield Static("Save as a preset", classes="dialog-heading", markup=False)
             yield Static("name", classes="save-label", markup=False)
             yield Input(name, id="save-name", compact=True, restrict=UNTYPABLE, highlighter=MARKS)
             yield Static("a line about it", classes="save-label", markup=False)
@@ -60,7 +60,7 @@ class SaveDialog(ModalScreen[str | None]):
                 highlighter=MARKS,
             )
             yield Static("", id="save-problem", markup=False)
-            with Horizontal(id="save-buttons"):
+            with Horizontal(classes="dialog-buttons"):
                 yield Button("Save", id="save-yes", variant="primary")
                 yield Button("Back", id="save-no")
 

@@ -20,7 +20,7 @@ from tui.desk import Desk
 from tui.draft import Verdict
 from tui.editor import Editor
 from tui.footer import Footer
-from tui.forecast import Forecast, RunPane
+from tui.forecast import Forecast, ForecastPane
 from tui.form import Form
 from tui.lines import app_of
 from tui.measures import COLUMNS, PANES, ROWS, classes
@@ -129,7 +129,7 @@ class SetupScreen(SteadyScreen[None]):
 
     @work
     async def _furnish(self) -> None:
-        parts = Editor(id="pane-settings"), RunPane(id="pane-run"), Start(id="start")
+        parts = Editor(id="pane-settings"), ForecastPane(id="pane-forecast"), Start(id="start")
         with app_of(self).batch_update():
             await self._desk.furnish(*parts)
             await self.mount(StatusLine(), Footer())
