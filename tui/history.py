@@ -190,7 +190,7 @@ class HistoryScreen(SteadyScreen[None]):
             case "prompt":
                 return bool(self._shown)
             case "resume":
-                return bool(self._shown) and self._state() not in ("done", "diverged")
+                return bool(self._shown) and self._state() in ("stopped", "interrupted", "failed")
             case "longer":
                 return bool(self._shown) and self._state() == "done"
             case "filter":

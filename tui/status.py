@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widgets import Static
 
 from gpt.stopwatch import awake
@@ -95,11 +96,12 @@ class StatusLine(Static, can_focus=True):
         """Draw this run, if that is due and there is something new; None hides the line."""
         if view is not None and not self._pace.due(awake(), free=True):
             return
-        text = f"{status(view)} · v shows it" if view else ""
+        text = status(view) if view else ""
         if text != self._text:
             self._text = text
             self.set_class(bool(text), "-shown")
-            self.update(text, layout=False)
+            # The key is drawn as the footer draws its keys.
+            self.update(Content.assemble(("v", "bold $accent"), f"  {text}"), layout=False)
 
     async def on_click(self, event: events.Click) -> None:
         """Show the run."""
