@@ -121,6 +121,7 @@ def test_what_a_run_trains_and_evaluates_with_is_compiled_ahead(
     assert seen == expected
 
 
+@pytest.mark.slow
 def test_as_many_versions_are_kept_as_a_run_has_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     # given five sizes, each of which is compiled for training and for evaluation, and a compiler
     # that keeps fewer of itself

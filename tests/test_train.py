@@ -286,6 +286,7 @@ def test_a_clock_that_sees_no_time_pass_ends_no_run(monkeypatch: pytest.MonkeyPa
     assert [event.reason for event in events if isinstance(event, Finished)] == ["done"]
 
 
+@pytest.mark.slow
 def test_all_cores_are_taken_again_after_a_run_with_fewer() -> None:
     # given: a run in this very process that asked for one thread
     list(gpt.train(small(threads=1, max_iters=1)))
