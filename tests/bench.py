@@ -212,7 +212,14 @@ def rate(run: Path) -> float:
 
 
 def first_step() -> None:
-    """Train pressed to the first step in the journal, on a prepared corpus."""
+    """Train pressed to the first step in the journal, on a prepared corpus; before that, what torch's
+    import takes in a process of its own."""
+    imports: list[float] = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        imports.append(time.perf_counter() - began)
+    print(f"torch imported, in a process of its own: median {statistics.median(imports):.2f} s")
     for pause, when in ((0.0, "as soon as the form is complete"), (3.0, "three seconds later")):
         waits: list[float] = []
         for _ in range(STARTS):
