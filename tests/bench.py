@@ -212,8 +212,10 @@ def rate(run: Path) -> float:
 
 
 def first_step() -> None:
-    """Train pressed to the first step in the journal, on a prepared corpus; before that, what torch's
-    import takes in a process of its own."""
+    """Train pressed to the first step in the journal, on a prepared corpus.
+
+    Before that, what torch's import takes in a process of its own.
+    """
     imports: list[float] = []
     for _ in range(STARTS):
         began = time.perf_counter()
