@@ -18,7 +18,7 @@ from gpt.errors import Refused
 from gpt.text import visible
 from gpt.utf8 import Passage
 
-JOURNAL = "events.jsonl"
+OF_A_RUN = {"config.toml", "events.jsonl"}
 """By which the folder of a run is known."""
 PIECE_BYTES = 1 << 18
 """Small enough that a piece and its tokens stay in the processor's cache."""
@@ -145,7 +145,7 @@ def _find_below(folder: Path, check: Callable[[], None]) -> TextFiles:
     others: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_give_up):
         check()
-        if JOURNAL in names:
+        if OF_A_RUN.issubset(names):
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -27,7 +27,7 @@ from gpt.record import Record
 from gpt.runs import Journal, Run
 from tests.conftest import Clock
 from tui import app as app_module
-from tui import ascii, messages, theme
+from tui import ascii, messages, reopening, theme
 from tui.app import Nanodeck, Options
 from tui.dialogs import QuitDialog
 from tui.farewell import farewell
@@ -272,6 +272,29 @@ async def test_what_is_refused_leads_back_to_the_form_with_the_reason(
         assert app.is_running
 
 
+async def test_what_is_refused_is_said_beside_its_text(
+    make: Make, script: Script, tmp_path: Path
+) -> None:
+    # Given a form with a text that only reading shows to be none
+    (tmp_path / "bad.txt").write_bytes(b"")
+    script.events = (Phase(name="preparing"),)
+    app = make(form=True, values={"dataset": "bad.txt"})
+    async with app.run_test(notifications=True) as pilot:
+        await until(pilot, lambda: app._setup.furnished)
+        assert "dataset" not in app._setup.verdict.warnings
+
+        # When its run is refused
+        app._setup.press_train()
+        await until(pilot, lambda: app.session)
+        script.end(Refused("bad.txt is empty."))
+        await until(pilot, lambda: shown(app) == [SetupScreen])
+
+        # Then the form says so, and it can be tried again
+        await until(pilot, lambda: "dataset" in app._setup.verdict.warnings)
+        assert app._setup.verdict.warnings["dataset"] == "was refused before: bad.txt is empty."
+        assert app._setup.verdict.config is not None
+
+
 async def test_what_is_refused_leaves_no_line_on_other_screens(make: Make, script: Script) -> None:
     # Given a run that is preparing, with the table in front
     script.events = (Phase(name="preparing"),)
@@ -371,13 +394,13 @@ async def test_a_run_is_not_opened_over_a_screen_that_did_not_ask(
     # Given a run that takes long to read, asked for in the table
     path = past_run("long", step(0), Finished(reason="done"))
     read = threading.Event()
-    open_view = app_module.open_view
+    open_view = reopening.open_view
 
     def slowly(*given: Any) -> View:
         assert read.wait(WAIT)
         return open_view(*given)
 
-    monkeypatch.setattr(app_module, "open_view", slowly)
+    monkeypatch.setattr(reopening, "open_view", slowly)
     app = make()
     async with app.run_test() as pilot:
         await pilot.press("r")

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,25 @@ def test_only_what_is_drawn_reaches_the_terminal(sit: Sit) -> None:
     assert (seat.folder / "first.log").read_text() == "native one\nnative three\n"
     assert (seat.folder / "run" / "run.log").read_text() == "native two\nof a child\npython\n"
     assert termios.tcgetattr(seat.slave) == seat.modes
+
+
+def test_on_windows_what_is_noted_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a system on which descriptors stay as they are
+    monkeypatch.setattr(sys, "platform", "win32")
+    before = os.fstat(2)
+
+    # when
+    with terminal.Terminal(tmp_path / "first.log") as lent:
+        lent.note("one\n")
+        lent.redirect_native_output(tmp_path / "run" / "run.log")
+        lent.note("two\n")
+        assert os.fstat(2) == before
+
+    # then
+    assert (tmp_path / "first.log").read_text() == "one\n"
+    assert (tmp_path / "run" / "run.log").read_text() == "two\n"
 
 
 class Stream(io.StringIO):

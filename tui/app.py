@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
 
 from gpt.errors import OUT_OF_MEMORY
@@ -18,10 +16,10 @@ from gpt.runs import ROOT, Run, RunError
 from gpt.stopwatch import awake
 from tui import messages
 from tui.imports import import_trainer
-from tui.leaving import LeavingApp
 from tui.main import Options
 from tui.pace import TICK
-from tui.past import Reading, extension, open_view, reference, went_on
+from tui.past import extension, reference, went_on
+from tui.reopening import ReopeningApp
 from tui.session import Session, Trainer, gpt_resume, gpt_train
 from tui.setup import SetupScreen
 from tui.status import Redrawn, StatusLine, title
@@ -35,16 +33,7 @@ IMPORT_SECONDS = 0.2
 """After the first paint, so that importing torch does not hold up the first keys."""
 
 
-class Opened(Message):
-    """The journal of a past run is read, to be looked at or to be gone on with."""
-
-    def __init__(self, view: View, resume: bool) -> None:
-        super().__init__()
-        self.view = view
-        self.resume = resume
-
-
-class Nanodeck(LeavingApp):
+class Nanodeck(ReopeningApp):
     """Screens over one `Session`. Screens ask for things by messages; only the App acts."""
 
     TITLE = "Nanodeck"
@@ -73,8 +62,6 @@ class Nanodeck(LeavingApp):
         self.train = train
         self._setup = SetupScreen(options.preset, options.values)
         self._bench: BenchScreen | None = None
-        self._opening: tuple[Path, Screen[Any]] | None = None
-        """The run that is being read, and the screen that asked for it."""
         self._ending_seen = True
 
     # --- starting
@@ -140,6 +127,7 @@ class Nanodeck(LeavingApp):
         """The run could not begin: back to the screen below, with the reason."""
         if self.session:
             self._close(self.session.view)
+            self._setup.refuse(self.session.view.config.dataset, words)
         self.session = None
         for screen in self.screen_stack:
             for line in screen.query(StatusLine):
@@ -216,49 +204,21 @@ class Nanodeck(LeavingApp):
         session = self.session
         own = session and message.path.absolute() == session.view.run.path.absolute()
         if session and own and not (session.over and went_on(session.view)):
-            self._opening = None
+            self.read_no_more()
             self.action_show_run()
         else:
-            self._read(message.path)
+            self.read(message.path)
 
     @on(messages.Resume)
     def _resume(self, message: messages.Resume) -> None:
         if not self._busy():
-            self._read(message.path, resume=True)
+            self.read(message.path, resume=True)
 
-    def _read(self, path: Path, resume: bool = False) -> None:
-        self._opening = path, self.screen
-        read = partial(self._read_view, path, resume)
-        self.run_worker(read, thread=True, exit_on_error=False)
-
-    def _read_view(self, path: Path, resume: bool) -> None:
-        """In a thread, since a long journal takes seconds to read."""
-        try:
-            view = open_view(path, partial(self._tell_reading, path))
-        except RunError as error:
-            self._tell(str(error))
-            return
-        self.post_message(Opened(view, resume))
-
-    def _tell_reading(self, path: Path, share: float) -> None:
-        self.post_message(Reading(path, share))
-
-    @on(Reading)
-    def _reading(self, message: Reading) -> None:
-        """Let the table of runs, if that is on top, say how far it is."""
-        self.screen.post_message(message)
-
-    @on(Opened)
-    def _opened(self, message: Opened) -> None:
-        """Show it or go on with it, unless another one was asked for, or the screen that asked
-        was left, meanwhile."""
-        view = message.view
-        if (view.run.path, self.screen) != self._opening:
-            return
-        self._opening = None
+    def opened(self, view: View, resume: bool) -> None:
+        """A past run is read: show it, or go on with it."""
         if self.session and view.run.path.absolute() == self.session.view.run.path.absolute():
             self.session.view = view  # it went on elsewhere
-        if not message.resume:
+        if not resume:
             self._show(view)
         elif not self._busy():
             self._go_on(view)

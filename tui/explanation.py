@@ -22,10 +22,9 @@ class Explanation(Still):
         allowed = f"{setting.unit}, {setting.allowed}" if setting.unit else setting.allowed
         default = to_field(name, setting.default)
         elsewhere = f"default {default}   this preset {draft.preset_text(name)}"
-        parts = [
-            Content.assemble((name, "bold"), (f"  {allowed}", "dim")),
-            Content.styled(elsewhere, "dim"),
-        ]
+        # In one line where they fit, so that there is room for what was measured.
+        gap = "   " if len(name) + len(allowed) + len(elsewhere) + 5 <= self.size.width else "\n"
+        parts = [Content.assemble((name, "bold"), (f"  {allowed}{gap}{elsewhere}", "dim"))]
         if error:
             parts.append(Content.styled(f"✗ {visible(error, keep='')}", "$text-error"))
         elif warning:

@@ -15,7 +15,7 @@ from tui.keys import can_extend
 from tui.view import View
 
 SECONDS = 1.0
-"""After the last event its line is in the journal."""
+"""The last line of a journal is written at most so long after its event."""
 
 
 class Reading(Message, bubble=False):

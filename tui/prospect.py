@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpt.hardware import has_gpu
@@ -33,6 +34,8 @@ class Prospect:
         self.preflight = Preflight(lambda _: learnt(), program)
         self.has_gpu = has_gpu()
         self._learnt = learnt
+        self.refusals: dict[str, str] = {}
+        """Why the last run of a text could not begin, by the text's name."""
         self._corpora: dict[str, Corpus | None] = {}
         self._settling: asyncio.Task[None] | None = None
 
@@ -72,10 +75,15 @@ class Prospect:
         verdict = draft.check()
         if verdict.config is None:
             return verdict
-        corpus = self._corpora.get(verdict.config.dataset)
-        return check_surroundings(
+        dataset = verdict.config.dataset
+        corpus = self._corpora.get(dataset)
+        verdict = check_surroundings(
             verdict.config, corpus, known(), self._free_memory(verdict.config)
         )
+        if corpus is not None or dataset not in self.refusals:
+            return verdict
+        words = f"was refused before: {self.refusals[dataset]}"
+        return replace(verdict, warnings={**verdict.warnings, "dataset": words})
 
     def outlook(self, config: Config) -> Outlook:
         """All that is known about a run of this configuration."""

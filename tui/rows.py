@@ -57,10 +57,13 @@ def settings_of(path: Path) -> str:
     """What a run trains on and what makes it another than its preset, as `n_layer 6, seed 1`."""
     try:
         config = Run(path).config()
-        preset = make_config(presets.find(short_name(path.name)).values)
     except Refused:
         return ""
-    own, usual = config.model_dump(), preset.model_dump()
+    try:
+        usual = make_config(presets.find(short_name(path.name)).values).model_dump()
+    except Refused:  # it was started from a file, or its preset is gone
+        return config.dataset
+    own = config.model_dump()
     changed = [name for name in own if own[name] != usual[name] and name != "dataset"]
     return ", ".join([config.dataset, *(f"{name} {to_text(own[name])}" for name in changed)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -17,15 +17,15 @@ from gpt.stopwatch import awake
 from gpt.summary import UNREADABLE
 from gpt.text import visible
 from tui import clipboard, keys
+from tui.asking import Asking
 from tui.chart import Chart
 from tui.evals import Evals
 from tui.figures import Figures
 from tui.footer import Footer
-from tui.heading import SMALL, Heading, skippable
+from tui.heading import SMALL, Heading
 from tui.layout import Layout
 from tui.lines import ROLES, app_of
-from tui.messages import Resume
-from tui.onward import Onward, reference_of
+from tui.onward import reference_of
 from tui.pace import CHART_EVERY, FIGURES_EVERY, LOG_EVERY, TICK, Pace, Room, behind
 from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
@@ -33,13 +33,11 @@ from tui.summary import Summary
 from tui.view import View
 from tui.watch import Watch
 
-TWICE = 2.0
-"""Seconds within which the second S follows the first."""
 COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
 ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
 
 
-class RunScreen(Onward):
+class RunScreen(Asking):
     """Everything about one run. It draws what has changed, when that is due, while on top."""
 
     CSS_PATH = "nanodeck.tcss"
@@ -62,7 +60,6 @@ class RunScreen(Onward):
         self._figures = Pace(FIGURES_EVERY)
         self._log = Pace(LOG_EVERY)
         self._curves = Pace(CHART_EVERY)
-        self._stop_at = float("-inf")
         self._phase = ""
         self._offered: tuple[bool, ...] = ()
         self._noticed = len(view.record.notices)
@@ -276,48 +273,6 @@ class RunScreen(Onward):
         self.look.turn(name, change)
         self._draw_chart()
         self.look.save()
-
-    # --- asking the run
-
-    def action_pause(self) -> None:
-        """Hold the run before its next step."""
-        if self.view.control is not None:
-            self.view.control.pause()
-            self.refresh_view()
-
-    def action_go_on(self) -> None:
-        """Continue after a pause, or a run that had stopped."""
-        if not self.view.live:
-            self.post_message(Resume(self.view.run.path))
-        elif self.view.control is not None:
-            self.view.control.go_on()
-            self.refresh_view()
-
-    def action_stop(self) -> None:
-        """Stop and save, when asked twice."""
-        now = self.clock()
-        if self.view.control is not None and now - self._stop_at <= TWICE:
-            self.view.control.stop()
-            self.refresh_view()
-        else:
-            self._stop_at = now
-            self.notify("S again stops and saves", severity="warning", timeout=TWICE)
-
-    def action_ask(self, request: Literal["evaluate", "sample", "save"]) -> None:
-        """Evaluate, sample or save after this step."""
-        if self.view.control is not None:
-            self.view.control.ask(request)
-            words = {"evaluate": "an evaluation", "sample": "a sample", "save": "a checkpoint"}
-            when = "now" if self.view.record.phase == "paused" else "after this step"
-            self.notify(f"{words[request]} comes {when}", timeout=TWICE)
-
-    def action_back(self) -> None:
-        """Skip what can be skipped; else to the screen below, while training goes on."""
-        app = app_of(self)
-        if self.view.control is not None and skippable(self.view):
-            self.view.control.skip()
-        else:
-            app.pop_screen()
 
     # --- going on from here
 

@@ -175,6 +175,10 @@ class SetupScreen(SteadyScreen[None]):
         self._desk.show("settings")
         await self._editor.go_to("dataset")
 
+    def refuse(self, dataset: str, words: str) -> None:
+        """A run of this text could not begin: say so beside it, until it is known to be sound."""
+        self.prospect.refusals[dataset] = words
+
     def stop_measuring(self) -> None:
         """Leave the machine to the training, or to the bench."""
         self.prospect.preflight.stop()
