@@ -33,6 +33,7 @@ from tui.form import matching
 from tui.preflight import Kept, Preflight, Request
 from tui.prospect import Prospect, has_gpu
 from tui.shelf import Shelf
+from tui.start import spoken
 
 KNOWN = ("shakespeare_char", "shakespeare")
 
@@ -326,6 +327,15 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 )
 def test_the_time_of_a_step(seconds: float, words: str) -> None:
     assert step_time(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [("1 s", "1 second"), ("90 s", "90 seconds"), ("1 min", "1 minute"), ("1.6 h", "1.6 hours"),
+     ("5 days", "5 days")],
+)  # fmt: skip
+def test_a_duration_for_newcomers(about: str, words: str) -> None:
+    assert spoken(about) == words
 
 
 def test_what_the_run_will_be(shakespeare: Corpus) -> None:

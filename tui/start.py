@@ -15,6 +15,7 @@ from gpt.text import visible
 from tui.forecast import Outlook, duration
 from tui.still import Still
 
+UNITS = {"s": "second", "min": "minute", "h": "hour"}
 LONG = 30 * 60
 """Seconds; of a run that takes longer the button itself says so."""
 
@@ -55,8 +56,8 @@ class Start(Container):
         if reason:
             text = f"✗ {visible(reason, keep='')}"
         elif self.newcomer:
-            spoken = about.replace(" s", " seconds").replace(" min", " minutes")
-            text = f"New here? t trains; {spoken} {where}." if about else "New here? t trains."
+            takes = f"; {spoken(about)} {where}" if about else ""
+            text = f"New here? t trains{takes}."
         elif seconds is None or long:
             text = "this machine is busy" if outlook and outlook.busy else ""
         else:
@@ -64,6 +65,14 @@ class Start(Container):
         words.set_class(bool(reason), "-error")
         words.set_class(self.newcomer and not reason, "-hint")
         words.put(text)
+
+
+def spoken(about: str) -> str:
+    """A duration with its unit written out: 1 second, 12 minutes."""
+    number, unit = about.split(" ")
+    if unit not in UNITS:
+        return about
+    return f"{number} {UNITS[unit]}{'' if number == '1' else 's'}"
 
 
 def _marker() -> Path:
