@@ -225,6 +225,7 @@ async def test_a_model_that_cannot_be_loaded_is_told(
         assert "loading" not in app.words("#playground-title")
 
 
+@pytest.mark.slow
 async def test_top_k_ends_at_one_token_and_at_all(trained: Path) -> None:
     app = Host(trained)
     async with app.run_test(size=(120, 30)) as pilot:

@@ -82,6 +82,7 @@ async def test_p_goes_on_with_the_run_on_screen(stopped: Run) -> None:
         assert sum(isinstance(other, RunScreen) for other in app.screen_stack) == 1
 
 
+@pytest.mark.slow
 async def test_a_run_that_is_done_is_trained_for_as_long_again(stopped: Run) -> None:
     # given: it has come to its end, and is on screen
     list(gpt.resume(stopped))

@@ -121,6 +121,7 @@ async def test_a_run_of_another_process_is_followed_to_its_end(
         await until(pilot, lambda: "go on" in offered(screen))
 
 
+@pytest.mark.slow
 async def test_a_run_whose_process_died_is_interrupted(trainer: subprocess.Popen[bytes]) -> None:
     app = Nanodeck(Options(preset="tiny"))
     async with app.run_test(size=(120, 40)) as pilot:
