@@ -462,7 +462,8 @@ async def test_prompt_opens_the_playground(make: Make, tmp_path: Path) -> None:
     app = make()
     async with app.run_test() as pilot:
         app.post_message(messages.Prompt(tmp_path / "nowhere"))
-        await until(pilot, lambda: shown(app) == [SetupScreen, PlaygroundScreen])
+        await until(pilot, lambda: PlaygroundScreen in shown(app))
+        assert shown(app) == [SetupScreen, PlaygroundScreen]
 
 
 # --- leaving
@@ -635,7 +636,8 @@ async def test_memory_that_ran_out_leads_back_to_the_form(make: Make, script: Sc
 
         # then
         await until(pilot, lambda: isinstance(app.screen, SetupScreen))
-        await until(pilot, lambda: notes(app) == words)
+        await until(pilot, lambda: notes(app))
+        assert [note.message for note in app._notifications] == [words]
 
 
 def view_of(name: str, *events: Event, path: Path = Path("runs/nowhere")) -> View:

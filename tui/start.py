@@ -16,6 +16,7 @@ from tui.forecast import Outlook, duration
 from tui.still import Still
 
 UNITS = {"s": "second", "min": "minute", "h": "hour"}
+"""Of a duration, written out."""
 LONG = 30 * 60
 """Seconds; of a run that takes longer the button itself says so."""
 
