@@ -37,7 +37,7 @@ from gpt.learner import Learner
 from gpt.peak import peak_flops
 from gpt.runs import Journal, Run
 from gpt.settings import make_config
-from gpt.steps import PARTS, Steps
+from gpt.steps import Steps
 from gpt.world import World
 
 EVAL_SECONDS = 1.0
@@ -99,6 +99,7 @@ def _measured(
     steps.warm_up()
     yield from steps.measure()
     step_ms = 1e3 * statistics.median(steps.whole)
+    timed, parts = steps.typical()
     yield Phase(name="evaluating")
     eval_ms = 1e3 * _evaluation_seconds(learner, splits, config, world, check)
     memory = peak_memory(world)
@@ -115,8 +116,8 @@ def _measured(
         tokens_per_iter=tokens,
         steps=len(steps.whole) * steps.block,
         warm_up_steps=steps.warmed_up,
-        parts_ms={name: 1e3 * statistics.median(steps.parts[name]) for name in PARTS},
-        timed_ms=1e3 * statistics.median(steps.timed),
+        parts_ms={name: 1e3 * seconds for name, seconds in parts.items()},
+        timed_ms=1e3 * timed,
         step_ms=step_ms,
         eval_ms=eval_ms,
         eval_interval=config.eval_interval,

@@ -12,8 +12,9 @@ class Figures:
     """What training costs here. Medians, in milliseconds; memory in bytes.
 
     Attributes:
-        parts_ms: of one step with all its micro-batches, by the names in `steps.PARTS`.
-        timed_ms: the step whose parts were timed; more than `step_ms` by what that costs.
+        parts_ms: of one step with all its micro-batches, by the names in `steps.PARTS`, and
+            `timed_ms` that step: means of the middle half of those that were taken apart.
+            It is more than `step_ms` by what the timing costs.
         step_ms: the step left alone.
         eval_ms: one evaluation of both splits, from as many batches as take a second.
         log_ms: one step's line in the journal.

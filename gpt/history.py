@@ -15,7 +15,7 @@ from gpt.text import visible
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in a line. `state` is training, interrupted, or the reason it finished with."""
+    """A run in a line. `state` is training, paused, interrupted, or the reason it ended with."""
 
     name: str
     path: str
@@ -35,7 +35,8 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """The run in a line, from `summary.json` where it covers the journal, else from that."""
     values = headline(run) or headline_of(run.record())
-    state = values["reason"] or ("training" if run.is_live() else "interrupted")
+    at_work = "paused" if values["phase"] == "paused" else "training"
+    state = values["reason"] or (at_work if run.is_live() else "interrupted")
     shown = {field.name: values[field.name] for field in fields(Summary)[3:]}
     return Summary(run.name, str(run.path), state, **shown)
 

@@ -8,9 +8,10 @@ a part does not cover shows as the rest.
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,6 +78,10 @@ class Steps:
             for name in PARTS:
                 self.parts[name].append(parts[name])
 
+    def typical(self) -> tuple[float, dict[str, float]]:
+        """Seconds of a step that was taken apart, and of its parts: `typical` of all of them."""
+        return typical(self.timed, self.parts)
+
     def _seconds(self, steps: int) -> float:
         self.world.synchronize()
         begun = time.perf_counter()
@@ -87,6 +92,23 @@ class Steps:
 
     def _update(self) -> None:
         self.learner.update(self.batches, self.lr, False, self.check)
+
+
+def typical(
+    timed: Sequence[float], parts: Mapping[str, Sequence[float]]
+) -> tuple[float, dict[str, float]]:
+    """The means of the middle half of the steps, ranked by their length, and of their parts.
+
+    Thus the parts are of the same steps as the whole and never longer than it together; medians,
+    one of each, would be on a busy machine, where every part is long in other steps.
+    """
+    ranked = sorted(range(len(timed)), key=lambda step: timed[step])
+    middle = ranked[len(ranked) // 4 : len(ranked) - len(ranked) // 4]
+
+    def mean(seconds: Sequence[float]) -> float:
+        return statistics.fmean(seconds[step] for step in middle)
+
+    return mean(timed), {name: mean(seconds) for name, seconds in parts.items()}
 
 
 @contextlib.contextmanager

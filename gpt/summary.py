@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from gpt.runs import Run
 
-FORMAT = 2
-"""To be counted up with whatever changes what a record holds or how it is folded."""
+FORMAT = 3
+"""To be counted up with whatever changes what is kept of a run or how it is folded."""
 TAIL = 4096
 """Bytes before the place up to which it was read, by which a journal is known again."""
 STRIDE = 1 << 20
@@ -160,6 +160,7 @@ def headline_of(record: Record) -> dict[str, Any]:
     losses = record.curve["loss"]
     return {
         "reason": finished.reason if finished else None,
+        "phase": record.phase,
         "started": record.first_time,
         "seconds": record.seconds,
         "step": record.step,

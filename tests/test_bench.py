@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_every_preset_can_be_measured(preset: str, shakespeare: Corpus) -> None:
     assert figures.mfu is not None
     assert figures.memory > 100e6
     assert any(isinstance(event, Progress) for event in events)
+
+
+def test_the_parts_of_a_step_are_never_longer_than_it_together() -> None:
+    # Given steps of a busy machine, each held up in another part
+    timed = [7.5, 10.5, 7.2]
+    parts = {"forward": [6.0, 5.0, 1.0], "backward": [1.0, 5.0, 6.0]}
+    assert statistics.median(timed) < sum(statistics.median(part) for part in parts.values())
+
+    # When they are told as one
+    whole, of_it = steps.typical(timed, parts)
+
+    # Then the parts fit into it, and steps far from the others are left out of longer series
+    assert whole == pytest.approx(8.4)
+    assert sum(of_it.values()) == pytest.approx(8.0)
+    assert steps.typical([1.0, 2.0, 2.0, 90.0], {"forward": [1.0, 1.0, 2.0, 80.0]}) == (
+        2.0, {"forward": 1.5},
+    )  # fmt: skip
 
 
 def test_nothing_is_written_and_a_wish_to_stop_is_heard(

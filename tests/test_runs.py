@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpt import history
 from gpt.config import Config
-from gpt.events import Eval, Finished, Notice, Started, to_json
+from gpt.events import Eval, Finished, Notice, Phase, Started, to_json
 from gpt.runs import Journal, Run, RunError, follow
 from gpt.summary import headline
 
@@ -102,6 +102,24 @@ def test_a_broken_summary_is_made_anew() -> None:
 
 def test_a_run_without_an_end_was_interrupted() -> None:
     assert history.summarize(made("a", finished=False)).state == "interrupted"
+
+
+def test_a_run_under_way_trains_or_is_paused() -> None:
+    # Given a run that somebody holds
+    run = made("a", finished=False)
+    run.hold()
+    journal = Journal(run)
+
+    # When it trains, is paused and goes on, then the line says so
+    for phase, state in (("training", "training"), ("paused", "paused"), ("training", "training")):
+        journal.append(Phase(step=100, name=phase))
+        assert history.summarize(run).state == state
+
+    # And one that ended while it was paused is no longer
+    journal.append(Phase(step=100, name="paused"))
+    journal.close()
+    run.release()
+    assert history.summarize(run).state == "interrupted"
 
 
 def test_runs_are_found_by_folder_name_prefix_or_last() -> None:

@@ -229,7 +229,7 @@ BROKEN: list[Callable[[bytes], bytes]] = [
     lambda whole: b"[]",
     lambda whole: b"[" * 5000,
     lambda whole: b'{"state": "done", "offset": 10}',
-    lambda whole: whole.replace(b'{"format": 2,', b'{"format": 1,'),
+    lambda whole: whole.replace(b'{"format": 3,', b'{"format": 2,'),
 ]
 
 
