@@ -26,10 +26,10 @@ class Recipe(BaseModel):
     windows: Literal["random", "even"] = setting(
         "random",
         "data",
-        "Where in the text each sequence begins: random as nanoGPT, which by the time it has read "
-        "as much as the text is long has seen 63 % of it; even goes on by the golden ratio of the "
-        "text each time, so that at any moment all of it has been read about equally often (Knuth, "
-        "The Art of Computer Programming 3, 6.4). Better whenever the text is short.",
+        "Where in the text each sequence begins: random as nanoGPT, which leaves out 37 % of the "
+        "text while it reads as much as all of it; even goes on by its golden ratio (Knuth, The "
+        "Art of Computer Programming 3, 6.4), and reads all of it equally often. Better for a "
+        "short text.",
     )
     batch_schedule: str = setting(
         "",
@@ -53,9 +53,9 @@ class Recipe(BaseModel):
     positions: Literal["learned", "rotary", "none"] = setting(
         "learned",
         "model",
-        "How the model knows where a token stands: learned adds a vector for each place; rotary "
-        "turns queries and keys by an angle that grows with it, so that distance is what counts "
-        "(RoPE, Su and others, arXiv:2104.09864); none leaves it to the causal mask.",
+        "What tells tokens their places: learned adds a vector for each place; rotary turns "
+        "queries and keys by an angle that grows with it, so that distance counts (RoPE, Su and "
+        "others, arXiv:2104.09864); none leaves it to the causal mask.",
     )
     norm: Literal["layernorm", "rmsnorm"] = setting(
         "layernorm",
@@ -121,10 +121,9 @@ class Recipe(BaseModel):
     ngram_buckets: int = setting(
         0,
         "model",
-        "Rows of a learned table for pairs of tokens and of another for triples, or more with "
-        "ngram_order, looked up by a hash of those tokens and added to the embedding. Spares the "
-        "first block the work of telling letters apart by their neighbours (Bojanowski and others, "
-        "arXiv:1607.04606; Clark and others, arXiv:2103.06874). 8192 suits characters; 0 has none.",
+        "Rows of each hashed table of pairs and triples of tokens (more with ngram_order), added "
+        "to the embedding (Bojanowski, arXiv:1607.04606; Clark, arXiv:2103.06874, with others). "
+        "8192 suits characters; 0 has none.",
         unit="rows",
         ge=0,
         le=2**24,
@@ -199,9 +198,9 @@ class Recipe(BaseModel):
     schedule: Literal["cosine", "linear", "wsd"] = setting(
         "cosine",
         "schedule",
-        "How the learning rate falls after the warm-up: cosine as nanoGPT; linear, straight to "
-        "min_lr (Defazio and others, arXiv:2310.07831); wsd, constant and then straight down over "
-        "the last decay_fraction (Hu and others, arXiv:2404.06395).",
+        "How the learning rate falls after warm-up: cosine as nanoGPT; linear (Defazio and "
+        "others, arXiv:2310.07831); wsd, constant and then linear over the last decay_fraction "
+        "(Hu and others, arXiv:2404.06395).",
     )
     decay_fraction: float = setting(
         0.3,

@@ -20,6 +20,7 @@ from gpt.config import Config
 from gpt.estimate import Timing
 from gpt.settings import settings
 from tui.desk import Desk
+from tui.explanation import Explanation
 from tui.field import Choice, Field
 from tui.form import Form, Group
 from tui.messages import OpenRuns, Train
@@ -522,3 +523,25 @@ async def test_a_minute_terminal_can_be_used(opened: Opened) -> None:
         await press(pilot, "l", "escape", "1", "3", "2", "R")
 
         assert setup_of(pilot).entry.draft.edits == {}
+
+
+@pytest.mark.parametrize("size", [NARROW, (100, 30), WIDE, (140, 45), SPLENDID])
+async def test_the_help_of_every_setting_can_be_read_to_its_end(
+    opened: Opened, size: tuple[int, int]
+) -> None:
+    # Given the form of a preset, on a screen of any usual size
+    async with opened(size, preset="shakespeare_char_90s") as pilot:
+        await press(pilot, "enter")
+        setup = setup_of(pilot)
+        explanation = setup.query_one(Explanation)
+        width, height = explanation.content_size
+        assert width and height
+
+        # When each setting is explained
+        for name in settings():
+            explanation.show_setting(name, setup.entry.draft, setup.verdict)
+
+            # Then there is room for all of it
+            text = explanation.content
+            assert isinstance(text, Content)
+            assert text.get_height({}, width) <= height, name
