@@ -535,7 +535,8 @@ async def test_the_help_of_every_setting_can_be_read_to_its_end(
         setup = setup_of(pilot)
         explanation = setup.query_one(Explanation)
         width, height = explanation.content_size
-        assert width and height
+        assert width > 0
+        assert height > 0
 
         # When each setting is explained
         for name in settings():

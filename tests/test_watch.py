@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from gpt import reader
 from gpt.runs import Run
 from tui.app import Nanodeck, Options
 from tui.lines import plain
@@ -119,6 +121,33 @@ async def test_a_run_of_another_process_is_followed_to_its_end(
         await until(pilot, lambda: "stopped" in heading(screen))
         assert not screen.view.moving
         await until(pilot, lambda: "go on" in offered(screen))
+
+
+async def test_a_journal_that_cannot_be_read_for_a_while_is_told_and_read_again(
+    trainer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Nanodeck(Options(preset="tiny"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        # given a disk that fails
+        screen = await opened(pilot, app)
+
+        def failing(path: Path, start: int) -> Iterator[list[bytes]]:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as fault:
+            fault.setattr(reader, "whole_lines", failing)
+
+            # then it is told once, and the run is not taken for one that has ended
+            await until(pilot, lambda: app._notifications)
+            await pilot.pause(0.5)
+            told = [notice.message for notice in app._notifications]
+            assert len(told) == 1
+            assert "Input/output error" in told[0]
+            assert "training in another process" in heading(screen)
+
+        # when the disk works again, then the screen goes on
+        step = step_shown(screen)
+        await until(pilot, lambda: step_shown(screen) > step + 50)
 
 
 @pytest.mark.slow

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on, work
@@ -31,7 +31,7 @@ from tui.panes import Log, Pane, ScrollPane
 from tui.samples import Samples, Tail
 from tui.summary import Summary
 from tui.view import View
-from tui.watch import Watch
+from tui.watch import Watch, in_words
 
 COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
 ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
@@ -91,9 +91,10 @@ class RunScreen(Asking):
 
     def on_mount(self) -> None:
         # Of a run in another process the App does not know.
+        # Of a run in another process the App does not know.
         self._beat = self.set_interval(TICK, self._look, pause=True)
         if self._problem:
-            self.notify(self._problem, severity="warning", markup=False)
+            self._warn(self._problem)
         self._choose(self.look.pane)
 
     def on_screen_resume(self) -> None:
@@ -109,8 +110,11 @@ class RunScreen(Asking):
 
     @work(thread=True, exclusive=True, group="watch", exit_on_error=False)
     def _begin_to_watch(self) -> None:
-        with contextlib.suppress(*UNREADABLE):  # it stays as it was read for this screen
-            app_of(self).call_from_thread(self._watch_on, Watch(self.view.run))
+        try:
+            act = partial(self._watch_on, Watch(self.view.run))
+        except UNREADABLE as error:
+            act = partial(self._warn, in_words(error))
+        app_of(self).call_from_thread(act)
 
     def _watch_on(self, watch: Watch) -> None:
         self._watch = watch
@@ -122,8 +126,11 @@ class RunScreen(Asking):
 
     def _look(self) -> None:
         """See what the other process has done since."""
-        self.view.elsewhere = self._watch is not None and self._watch.look()
+        self.view.elsewhere = self._watch is not None and self._watch.look(self._warn)
         self.refresh_view()
+
+    def _warn(self, words: str) -> None:
+        self.notify(visible(words), severity="warning", markup=False)
 
     def on_resize(self) -> None:
         self._turn()
@@ -282,8 +289,8 @@ class RunScreen(Asking):
         pane = self.panes[self.look.pane - 1]
         text = pane.plain_text()
         folders = self.view.run.path, state_folder()
-        told = await clipboard.offer(app_of(self), text, f"copied-{pane.id}.txt", folders)
-        self.notify(told, markup=False)
+        name = f"copied-{pane.id}.txt"
+        self.notify(await clipboard.offer(app_of(self), text, name, folders), markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what can act now is offered."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gpt.runs import Run
 from gpt.summary import UNREADABLE, Folding
 
@@ -23,12 +25,27 @@ class Watch:
         self._folding = Folding.of(run)
         self._folding.catch_up()
         self.record = self._folding.record
+        self._readable = True
 
-    def look(self) -> bool:
-        """Take in what was written since; whether there may be more to come."""
+    def look(self, warn: Callable[[str], None]) -> bool:
+        """Take in what was written since; whether there may be more to come.
+
+        Args:
+            warn: told why, once, when the journal cannot be read for a while.
+        """
+        grew = False
         try:
             grew = self._folding.catch_up()
-        except UNREADABLE:
-            return False
+            self._readable = True
+        except UNREADABLE as error:
+            if self._readable:
+                warn(in_words(error))
+            self._readable = False
         # To see whether it lives is to try its lock: not as long as there are other signs of it.
         return self.record.finished is None and (grew or self._run.is_live())
+
+
+def in_words(error: Exception) -> str:
+    """Why a journal cannot be read, for the person who watches."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"events.jsonl of this run cannot be read: {reason}. What is shown was read before."
