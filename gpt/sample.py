@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from gpt import checkpoint, tokenizer
 from gpt.config import Config
 from gpt.control import Control
+from gpt.crew import Crew
 from gpt.estimate import EARLY_SAMPLES
 from gpt.events import Sample
 from gpt.kvcache import Past
@@ -47,13 +49,20 @@ def generate(
     context = prompt[:, -model.block_size :]
     past: list[Past] | None = model.empty_past(prompt.size(0))
     fresh, before = context, None
+    # Several texts are shared out once a block, so that threads hardly wait for each other.
+    threads = torch.get_num_threads()
+    single = threads > 1 and world.device.type == "cpu" and prompt.size(0) == 1
+    crew = Crew(threads) if single else None
     for _ in range(max_new_tokens):
-        logits = _predict(model, fresh, past, before, world)
+        with crew.turn() if crew else nullcontext():
+            logits = _predict(model, fresh, past, before, world)
         token = draw(logits.float(), temperature, top_k, generator)
         yield token
         context = torch.cat((context, token[:, None]), dim=1)
         if context.size(1) > model.block_size:
-            past, context = None, context[:, 1:]
+            context = context[:, 1:]
+            if past is not None:
+                past, crew = None, crew and Crew(threads)
         if past is None:
             fresh, before = context, None
         else:

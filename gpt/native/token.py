@@ -49,10 +49,10 @@ class Token:
         shifted: tuple[Tensor, Tensor] | None,
     ) -> None:
         batch, _, channels = x.shape
-        parts = torch.get_num_threads() if batch * channels**2 > SHARED else 1
+        self._shared = batch * channels**2 > SHARED
         self._shape, self._room = x.shape, keys.size(2)
         self._gives_values = design.gives_values
-        self._block = arguments(design, fixed, x, None, weights, parts)
+        self._block = arguments(design, fixed, x, None, weights, parts=1)
         places = map(address, shifted or (None, None))
         self._past = _Past(address(keys), address(values), 0, keys.size(2), *places)
         self._needed = fixed, weights, keys, values, shifted
@@ -74,6 +74,7 @@ class Token:
             raise ValueError(f"{x.shape} at {length} does not fit {self._shape} by {self._room}")
         x = x.contiguous()
         self._block.x, self._block.first = address(x), address(first)
+        self._block.parts = torch.get_num_threads() if self._shared else 1
         self._past.length = length
         out = torch.empty_like(x)
         values = torch.empty_like(x) if self._gives_values else None
