@@ -18,6 +18,7 @@ from time import monotonic
 import psutil
 
 from gpt.events import Notice
+from gpt.patience import Patience
 
 SLOW = 2.0
 """A step so many times as long as usual is slow."""
@@ -67,11 +68,14 @@ class Load:
         """Threads that have a core each beside the other work; at least one."""
         return max(1, math.floor(self.cores - self.others))
 
+    def crowds(self, threads: int) -> bool:
+        """Whether there is less than a core for each of so many threads of this process."""
+        return self.room < threads and self.others >= LEAST_OTHERS
+
     def holds(self, threads: int) -> bool:
         """Whether other work keeps so many threads of this process waiting for cores."""
         return (
-            self.room < threads
-            and self.others >= LEAST_OTHERS
+            self.crowds(threads)
             and self.own < STARVED * threads
             and self.cores - self.own - self.others <= MOST_IDLE * self.cores
         )
@@ -79,9 +83,9 @@ class Load:
 
 @dataclass(slots=True)
 class _Window:
-    """Steps that are looked at together, and the machine before them, where it matters."""
+    """Steps that are looked at together, and the machine before them."""
 
-    before: Reading | None
+    before: Reading
     opening: bool = False
     steps: int = 0
     slow: int = 0
@@ -110,7 +114,8 @@ class Contention:
 
     It looks once more, at the first steps, since a run may begin on a busy machine. What is
     between steps, as an evaluation, a sample or a pause, is not looked at. One notice an episode,
-    which is over after a minute of quick steps.
+    which is over after a minute of quick steps with a core for each thread. While it lasts the
+    threads wait with `patience`, which gives back most of the speed.
 
     Args:
         threads: that compute. With one of them there is nothing to notice.
@@ -132,6 +137,7 @@ class Contention:
         self._window: _Window | None = None
         self._rest = 0.0
         self._told = False
+        self.patience = Patience(threads)
 
     def after_step(self, step: int, seconds: float, tokens: int) -> Notice | None:
         """What a person should know after a step that took so long over so many tokens."""
@@ -148,9 +154,7 @@ class Contention:
         if self._window is not None:
             self._window.add(seconds, tokens, slow)
             return self._judge(step, self._window)
-        if self._told:
-            self._window = _Window(before=None)
-        elif first or (slow and self._rest <= 0.0):
+        if self._told or first or (slow and self._rest <= 0.0):
             self._window = _Window(before=self._read(), opening=first)
         return None
 
@@ -159,20 +163,22 @@ class Contention:
         if window.seconds < (CALM_SECONDS if self._told else WINDOW_SECONDS):
             return None
         self._window, self._rest = None, GAP_SECONDS
-        if window.before is None:
-            self._told = window.each > SLOW * self._usual
-            return None
-        if not (window.opening or window.mostly_slow):
+        if not (self._told or window.opening or window.mostly_slow):
             return None
         now = self._read()
+        load = Load.between(window.before, now, self._cores)
+        if self._told:
+            self._told = window.each > SLOW * self._usual or load.crowds(self._threads)
+            self.patience.want(self._told)
+            return None
         if now.clock - window.before.clock > 2 * window.seconds + 1:
             return None  # it was mostly something else than steps
-        load = Load.between(window.before, now, self._cores)
         if not load.holds(self._threads):
             if window.mostly_slow:
                 self._usual = window.each  # whatever it is, it is usual from now on
             return None
         self._told = True
+        self.patience.want(True)
         slower = "" if window.opening else _slower(window.each, self._usual)
         return Notice(level="warning", step=step, text=slower + _advice(load, self._threads))
 
@@ -217,9 +223,10 @@ def _slower(each: float, usual: float) -> str:
 
 def _advice(load: Load, threads: int) -> str:
     plural = "" if load.room == 1 else "s"
+    eased = " From now on they do so asleep, which costs less." if Patience.HELPS else ""
     return (
         f"Other work uses {load.others:.1f} of the {load.cores} cores, so the {threads} threads of "
-        f"this run keep waiting for each other. {load.room} thread{plural} would not: in a new run "
-        f"set threads = {load.room}; this one, once stopped, goes on so by the command resume with "
-        f"--threads={load.room}, from the same numbers but not bit for bit."
+        f"this run keep waiting for each other.{eased} {load.room} thread{plural} would not: in a "
+        f"new run set threads = {load.room}; this one, once stopped, goes on so by the command "
+        f"resume with --threads={load.room}, from the same numbers but not bit for bit."
     )

@@ -131,7 +131,8 @@ class Loop:
             yield from self._go_on(self.resumption)
         if self.world.compile:
             yield from self._compile()
-        yield from self._steps()
+        with self.contention.patience:
+            yield from self._steps()
         if not self.config.eval_only:
             yield from self._save_with_patience("last")
         yield Finished(step=self.step, reason="done")

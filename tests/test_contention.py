@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -71,12 +71,13 @@ def machine() -> Machine:
 
 
 @pytest.fixture
-def run(machine: Machine) -> Contention:
+def run(machine: Machine) -> Iterator[Contention]:
     """A run with two threads that has had the machine for itself."""
     run = Contention(threads=2, cores=2, read=machine.read)
     assert machine.trains(run, [0.2] * 3 + [QUICK] * 1000) == []
     machine.readings = 0
-    return run
+    with run.patience:
+        yield run
 
 
 def test_a_job_beside_the_run_is_told_once_with_what_helps(
@@ -111,9 +112,29 @@ def test_it_is_told_again_when_it_comes_back_after_a_quiet_minute(
     assert len(machine.trains(run, crawling, own=1.0, others=1.0)) == 1
 
 
+def test_threads_wait_with_patience_as_long_as_other_work_wants_their_cores(
+    machine: Machine, run: Contention
+) -> None:
+    # Given a run that had the machine for itself
+    assert not run.patience.wanted
+
+    # When another job comes, then threads that wait no longer keep it from its cores
+    machine.trains(run, [CRAWLING] * 10, own=1.0, others=1.0)
+    assert run.patience.wanted
+
+    # And that makes steps quick again, but stays as long as the job does
+    machine.trains(run, [1.5 * QUICK] * int(3 * CALM_SECONDS / QUICK), own=1.0, others=1.0)
+    assert run.patience.wanted
+
+    # When it has been over for a minute, then they keep their cores again
+    machine.trains(run, [1.2 * QUICK] * int(2.2 * CALM_SECONDS / QUICK))
+    assert not run.patience.wanted
+
+
 def test_a_run_that_begins_on_a_busy_machine_says_so(machine: Machine) -> None:
     run = Contention(threads=2, cores=2, read=machine.read)
-    (notice,) = machine.trains(run, [CRAWLING, 0.3, CRAWLING] * 50, own=1.0, others=1.0)
+    with run.patience:
+        (notice,) = machine.trains(run, [CRAWLING, 0.3, CRAWLING] * 50, own=1.0, others=1.0)
     assert "times slower" not in notice.text
     assert "1.0 of the 2 cores" in notice.text
     assert "--threads=1," in notice.text
