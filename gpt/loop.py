@@ -7,60 +7,35 @@ it is due, sample when that is due, then forward, backward, clip, update.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
-from gpt import estimate, evaluate, room, sample
-from gpt.boundary import Boundary, read_generators, set_generators
-from gpt.checkpoint import Checkpoint, CheckpointError, Kind
+from gpt import estimate, evaluate, sample
+from gpt.boundary import set_generators
+from gpt.checkpoint import CheckpointError
 from gpt.config import Config
 from gpt.contention import Contention
 from gpt.control import Control, Request
-from gpt.corpus import Corpus
-from gpt.data import Batches, Splits
 from gpt.events import (
     Adjusted,
     Eval,
     Event,
     Finished,
     Notice,
-    Phase,
-    PhaseName,
-    Saved,
     Started,
     Step,
 )
-from gpt.learner import Diverged, Learner, Reading
+from gpt.learner import Diverged, Reading
 from gpt.resumption import Resumption
 from gpt.runs import Run
-from gpt.saver import Saver
-from gpt.schedule import Progress, lr_at, sizes_at
-from gpt.settings import Value
-from gpt.stopwatch import Stopwatch
-from gpt.tokenizer import Tokenizer
-from gpt.world import World
+from gpt.schedule import lr_at, sizes_at
+from gpt.standing import Ready, Standing
 
 PAUSE_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What a run needs before its folder is made. `peak` is in floating-point operations a
-    second."""
-
-    world: World
-    corpus: Corpus
-    tokens: Tokenizer
-    splits: Splits
-    peak: float | None
-
-
-class Loop:
-    """One run under way: the model, its optimizer and where it stands.
-
-    Args:
-        resumption: what to go on from; None begins a new run.
-    """
+class Loop(Standing):
+    """One run under way, from where it stands to its end."""
 
     def __init__(
         self,
@@ -70,47 +45,10 @@ class Loop:
         control: Control,
         resumption: Resumption | None = None,
     ) -> None:
-        self.config = config
-        self.ready = ready
-        self.world = ready.world
-        self.control = control
-        self.resumption = resumption
+        super().__init__(config, ready, run, control, resumption)
         # Threads that spin against other work are a matter of a CPU alone.
         on_cpu = self.world.device.type == "cpu"
         self.contention = Contention(self.world.threads if on_cpu else 1)
-        self.learner = Learner(config, ready.corpus.vocab_size, self.world)
-        self.watch = Stopwatch()
-        self.phase: PhaseName = "preparing"
-        self.step = 0
-        self.tokens = 0
-        self.best_val = math.inf
-        self.best_step: int | None = None
-        self.measured: Eval | None = None
-        """The evaluation of this step that decides on the best checkpoint, once it is made."""
-        self.adjusted: dict[str, Value] = {}
-        self.saver = Saver(run, config.keep_checkpoints) if run else None
-        self.batches = Batches(ready.splits.train, config, self.world.device)
-        if resumption is not None:
-            self._restore(resumption.checkpoint, resumption.adjusted)
-        self.boundary = self._boundary()
-
-    def _restore(self, checkpoint: Checkpoint, adjusted: Mapping[str, Value]) -> None:
-        """Stand where the run stood when it was saved."""
-        state, boundary = checkpoint.state, Boundary.of(checkpoint)
-        self.learner.restore(checkpoint)
-        self.step, self.tokens = boundary.step, state["tokens"]
-        if state["best_val"] is not None:
-            self.best_val, self.best_step = state["best_val"], state["best_step"]
-        if boundary.evaluated:
-            self.measured = Eval(step=self.step, **state["eval"])
-        self.adjusted = dict(adjusted)
-        self.watch = Stopwatch(state["seconds"])
-        self.batches.resize(*sizes_at(self.config, self._progress()))
-        set_generators(boundary.generators, self.world.device)
-        self.batches.restore(boundary.batch, boundary.place)
-        # Else what is mapped of its files would be held, and they on the disk, to the end.
-        checkpoint.model.clear()
-        checkpoint.tensors.clear()
 
     def events(self) -> Iterator[Event]:
         """The whole run after preparing."""
@@ -176,9 +114,6 @@ class Loop:
             if 0 < 60 * config.checkpoint_minutes <= self.watch.since_save():
                 self.boundary = self._boundary()
                 yield from self._save_if_possible("last")
-
-    def _progress(self) -> Progress:
-        return Progress(self.step, self.watch.worked())
 
     def _is_last(self) -> bool:
         """Whether no step is left, or less time than another half step would take."""
@@ -316,63 +251,6 @@ class Loop:
         )
         self.learner.model.train()
 
-    def _save_if_possible(self, kind: Kind) -> Generator[Event, None, bool]:
-        """Save in the middle of a run, which goes on when the disk is at fault; whether it did."""
-        try:
-            yield from self._save_with_patience(kind)
-        except CheckpointError as error:
-            self.watch.saved()
-            yield Notice(level="error", step=self.step, text=f"not saved: {error}")
-            return False
-        return True
-
-    def _save_with_patience(self, kind: Kind) -> Iterator[Event]:
-        """Save; when the disk is full, hold the run until there is room."""
-        while True:
-            try:
-                yield from self._save(kind)
-                return
-            except CheckpointError as error:
-                if error.shortage is None:
-                    raise
-                shortage, text = error.shortage, f"not saved: {error}"
-            yield Notice(level="error", step=self.step, text=text)
-            yield from self._enter("paused")
-            self.watch.hold()
-            room.wait(shortage, self.control)
-            self.watch.go_on()
-
-    def _save(self, kind: Kind) -> Iterator[Event]:
-        """Write the last boundary as a checkpoint."""
-        if self.saver is None or self.saver.has(self.boundary, kind):
-            return
-        yield from self._enter("saving")
-        if not self.learner.is_finite():
-            raise Diverged(self.step, "a parameter", lr_at(self.config, self._progress()))
-        path = self.saver.save(
-            self.boundary, kind, self.learner.parameters(), self.learner.moments(), self._state()
-        )
-        self.watch.saved()
-        yield Saved(step=self.boundary.step, path=path, kind=kind)
-
-    def _state(self) -> dict[str, object]:
-        """What a checkpoint keeps beside tensors."""
-        return {
-            "best_val": self.best_val if math.isfinite(self.best_val) else None,
-            "best_step": self.best_step,
-            "eval": None if self.measured is None else losses_of(self.measured),
-            "adjusted": self.adjusted,
-            "tokens": self.tokens,
-            "seconds": self.watch.worked(),
-            "scaler": self.learner.scaler.state_dict(),
-            "vocab_size": self.ready.corpus.vocab_size,
-            "dataset_sha256": self.ready.corpus.sha256,
-            "threads": self.world.threads,
-            "kernels": self.world.kernels,
-            "device": str(self.world.device),
-            "dtype": self.world.dtype_name,
-        }
-
     def _compile(self) -> Iterator[Event]:
         """Compile forward and backward ahead; training goes on without when that fails."""
         yield from self._enter("compiling")
@@ -382,19 +260,3 @@ class Loop:
             reason = str(error).strip().split("\n")[0]
             yield Notice(level="warning", text=f"compile is off: it failed with {reason}")
         set_generators(self.boundary.generators, self.world.device)
-
-    def _enter(self, phase: PhaseName) -> Iterator[Event]:
-        if phase != self.phase:
-            self.phase = phase
-            yield Phase(step=self.step, name=phase)
-
-    def _boundary(self) -> Boundary:
-        generators = read_generators(self.world.device)
-        batches = self.batches
-        evaluated = self.measured is not None
-        return Boundary(self.step, evaluated, generators, batches.current, batches.place)
-
-
-def losses_of(event: Eval) -> dict[str, float | bool | None]:
-    """What an evaluation found, as a checkpoint keeps it."""
-    return {name: getattr(event, name) for name in ("train", "val", "train_se", "val_se", "best")}

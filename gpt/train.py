@@ -17,11 +17,12 @@ from gpt.data import Splits
 from gpt.errors import OUT_OF_MEMORY, Refused
 from gpt.events import Event, Finished, Phase
 from gpt.learner import Diverged
-from gpt.loop import Loop, Ready
+from gpt.loop import Loop
 from gpt.peak import peak_flops
 from gpt.resumption import Resumption
 from gpt.runs import Journal, Run, RunError
 from gpt.settings import ConfigError, Problem, Value
+from gpt.standing import Ready
 from gpt.text import visible
 from gpt.tokenizer import TokenizerError
 from gpt.world import World

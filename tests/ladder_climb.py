@@ -16,9 +16,10 @@ from gpt.corpus import Corpus
 from gpt.data import Splits
 from gpt.evaluate import Forward, window_losses
 from gpt.events import Eval, Notice, Phase, Step
-from gpt.loop import Loop, Ready
+from gpt.loop import Loop
 from gpt.model import GPT
 from gpt.settings import make_config
+from gpt.standing import Ready
 from gpt.stopwatch import awake
 from gpt.world import World
 from tests.conftest import prepared

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 import gpt
-from gpt import estimate, kernels, loop, presets
+from gpt import estimate, kernels, presets, standing
 from gpt.corpus import Corpus
 from gpt.data import Batches, Split
 from gpt.events import Eval, Finished, Started, Step
@@ -331,7 +331,7 @@ def test_a_run_with_a_time_budget_ends_on_time(
     # given a clock that goes on by a hundredth of a second at every look
     ticks = count()
     monkeypatch.setattr(
-        loop, "Stopwatch", lambda worked=0.0: Stopwatch(worked, lambda: 0.01 * next(ticks))
+        standing, "Stopwatch", lambda worked=0.0: Stopwatch(worked, lambda: 0.01 * next(ticks))
     )
 
     # when
