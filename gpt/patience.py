@@ -35,6 +35,7 @@ class Patience:
     HELPS = sys.platform == "linux"
 
     def __init__(self, threads: int) -> None:
+        self._threads = threads
         # OpenMP counts a group's threads without the one that they are made for.
         several = self.HELPS and threads > 1
         self._groups = 1 + (cores() - threads) // (threads - 1) if several else 0
@@ -62,14 +63,15 @@ class Patience:
             self._enough = threading.Event()
             for _ in range(self._groups):
                 threading.Thread(
-                    target=_sleep, args=(self._enough,), name="patience", daemon=True
+                    target=_sleep, args=(self._threads, self._enough), name="patience", daemon=True
                 ).start()
         elif not wanted and self._enough is not None:
             self._enough.set()
             self._enough = None
 
 
-def _sleep(until: threading.Event) -> None:
+def _sleep(threads: int, until: threading.Event) -> None:
     """Have a group of threads made for this thread, which then does nothing."""
+    torch.set_num_threads(threads)  # not what another thread of this process may just have set
     torch.ones(SHARED).add_(1)
     until.wait()

@@ -22,7 +22,7 @@ from gpt.patience import Patience
 def spent():
     "Seconds of computing while there is nothing to do between short pieces of work."
     numbers, total = torch.ones(1 << 20), 0.0
-    for _ in range(50):
+    for _ in range(25):
         numbers.add_(1)
         begun = time.process_time()
         time.sleep(0.01)
@@ -34,9 +34,9 @@ found = [spent()]
 with Patience(2) as patience:
     for wanted in (True, False, True):
         patience.want(wanted)
-        time.sleep(0.5)
+        time.sleep(0.2)
         found.append(spent())
-time.sleep(0.5)
+time.sleep(0.2)
 found.append(spent())
 print(json.dumps(found))
 """
