@@ -178,6 +178,7 @@ class House:
 CONFIG = Config()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the names are a POSIX person's")
 def test_no_name_leaves_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(tmp_path, monkeypatch)

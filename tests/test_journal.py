@@ -48,6 +48,7 @@ def written(run: Run, events: list[Event]) -> bytes:
     return run.journal.read_bytes()
 
 
+@pytest.mark.slow
 def test_cut_at_every_byte_of_its_last_three_lines_it_is_read_and_goes_on(run: Run) -> None:
     # given
     events = some_events()

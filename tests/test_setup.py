@@ -525,7 +525,14 @@ async def test_a_minute_terminal_can_be_used(opened: Opened) -> None:
         assert setup_of(pilot).entry.draft.edits == {}
 
 
-@pytest.mark.parametrize("size", [NARROW, (100, 30), WIDE, (140, 45), SPLENDID])
+@pytest.mark.parametrize(
+    "size",
+    [
+        NARROW,
+        WIDE,
+        *(pytest.param(size, marks=pytest.mark.slow) for size in ((100, 30), (140, 45), SPLENDID)),
+    ],
+)
 async def test_the_help_of_every_setting_can_be_read_to_its_end(
     opened: Opened, size: tuple[int, int]
 ) -> None:

@@ -210,6 +210,7 @@ def summed_up(run: Run) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_noticed(summed_up: Run) -> None:
     # Given
     path = summed_up.path / "summary.json"
