@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
 
 import pytest
+import torch
 
+import gpt
+from gpt import presets
+from gpt.corpus import Corpus
+from gpt.events import Step
 from gpt.patience import Patience
+from gpt.settings import make_config
 from gpt.threads import cores
 from tests.soak import ROOT
+
+
+@contextlib.contextmanager
+def restored_threads() -> Generator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
 
 PROGRAM = """
 import json, os, time
@@ -54,6 +70,24 @@ def test_threads_that_wait_compute_less() -> None:
 
     # Then it spends a fraction of the time in them while patience is wanted, and only then
     assert max(patient, again) < 0.3 * min(before, between, after), answer
+
+
+def test_a_patient_run_has_the_same_numbers(shakespeare: Corpus) -> None:
+    # Given a run on two threads
+    config = make_config({
+        **presets.find("tiny").values, "device": "cpu", "threads": 2, "max_iters": 5,
+        "eval_iters": 1, "sample_interval": -1,
+    })  # fmt: skip
+
+    def losses() -> list[float]:
+        return [event.loss for event in gpt.train(config) if isinstance(event, Step)]
+
+    # When its threads wait asleep, then it learns the same
+    with restored_threads(), Patience(2) as patience:
+        busily = losses()
+        patience.want(True)
+        assert losses() == busily
+    assert len(busily) == 5
 
 
 def test_the_sleepers_go_when_they_are_no_longer_wanted() -> None:
