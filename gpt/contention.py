@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -28,8 +30,8 @@ WINDOW_SECONDS = 3.0
 """Time in steps over which the machine's load is measured."""
 GAP_SECONDS = 5.0
 """At least so long between two measurements."""
-CALM_SECONDS = 60.0
-"""Time in steps, most of them quick, after which slow ones are worth another notice."""
+PATIENT_SECONDS = 60.0
+"""Time in steps until it is looked at again whether other work is still there."""
 LEAST_OTHERS = 0.25
 """Cores; other work that uses less of them is not what slows a run down."""
 MOST_IDLE = 0.15
@@ -68,14 +70,11 @@ class Load:
         """Threads that have a core each beside the other work; at least one."""
         return max(1, math.floor(self.cores - self.others))
 
-    def crowds(self, threads: int) -> bool:
-        """Whether there is less than a core for each of so many threads of this process."""
-        return self.room < threads and self.others >= LEAST_OTHERS
-
     def holds(self, threads: int) -> bool:
         """Whether other work keeps so many threads of this process waiting for cores."""
         return (
-            self.crowds(threads)
+            self.room < threads
+            and self.others >= LEAST_OTHERS
             and self.own < STARVED * threads
             and self.cores - self.own - self.others <= MOST_IDLE * self.cores
         )
@@ -114,8 +113,9 @@ class Contention:
 
     It looks once more, at the first steps, since a run may begin on a busy machine. What is
     between steps, as an evaluation, a sample or a pause, is not looked at. One notice an episode,
-    which is over after a minute of quick steps with a core for each thread. While it lasts the
-    threads wait with `patience`, which gives back most of the speed.
+    which is over when threads are no longer kept waiting: this is looked at once a minute. While it
+    lasts they wait with `Patience`, which gives back most of the speed; leaving the context ends
+    that.
 
     Args:
         threads: that compute. With one of them there is nothing to notice.
@@ -137,7 +137,24 @@ class Contention:
         self._window: _Window | None = None
         self._rest = 0.0
         self._told = False
-        self.patience = Patience(threads)
+        self._probing = False
+        self._patience = Patience(threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._patience.want(False)
+
+    @property
+    def patient(self) -> bool:
+        """Whether threads wait asleep now, where this system lets them."""
+        return self._patience.wanted
 
     def after_step(self, step: int, seconds: float, tokens: int) -> Notice | None:
         """What a person should know after a step that took so long over so many tokens."""
@@ -160,27 +177,32 @@ class Contention:
 
     def _judge(self, step: int, window: _Window) -> Notice | None:
         """What the steps of a window show, once there are enough of them."""
-        if window.seconds < (CALM_SECONDS if self._told else WINDOW_SECONDS):
+        patient = self._told and not self._probing
+        if window.seconds < (PATIENT_SECONDS if patient else WINDOW_SECONDS):
             return None
         self._window, self._rest = None, GAP_SECONDS
-        if not (self._told or window.opening or window.mostly_slow):
+        if patient:
+            # Patient threads leave room, which anything takes: only without it does it show
+            # whether they are kept waiting.
+            self._probing = True
+            self._patience.want(False)
+            return None
+        if not (self._probing or window.opening or window.mostly_slow):
             return None
         now = self._read()
-        load = Load.between(window.before, now, self._cores)
-        if self._told:
-            self._told = window.each > SLOW * self._usual or load.crowds(self._threads)
-            self.patience.want(self._told)
-            return None
         if now.clock - window.before.clock > 2 * window.seconds + 1:
             return None  # it was mostly something else than steps
-        if not load.holds(self._threads):
-            if window.mostly_slow:
-                self._usual = window.each  # whatever it is, it is usual from now on
+        load = Load.between(window.before, now, self._cores)
+        held = load.holds(self._threads)
+        if not held and window.mostly_slow:
+            self._usual = window.each  # whatever it is, it is usual from now on
+        again, self._probing, self._told = self._told, False, held
+        self._patience.want(held)
+        if again or not held:
             return None
-        self._told = True
-        self.patience.want(True)
         slower = "" if window.opening else _slower(window.each, self._usual)
-        return Notice(level="warning", step=step, text=slower + _advice(load, self._threads))
+        advice = _advice(load, self._threads, self._patience.helps)
+        return Notice(level="warning", step=step, text=slower + advice)
 
 
 def read_machine() -> Reading:
@@ -221,12 +243,12 @@ def _slower(each: float, usual: float) -> str:
     )
 
 
-def _advice(load: Load, threads: int) -> str:
+def _advice(load: Load, threads: int, patient: bool) -> str:
     plural = "" if load.room == 1 else "s"
-    eased = " From now on they do so asleep, which costs less." if Patience.HELPS else ""
+    eased = ", from now on asleep, which costs less" if patient else ""
     return (
         f"Other work uses {load.others:.1f} of the {load.cores} cores, so the {threads} threads of "
-        f"this run keep waiting for each other.{eased} {load.room} thread{plural} would not: in a "
-        f"new run set threads = {load.room}; this one, once stopped, goes on so by the command "
-        f"resume with --threads={load.room}, from the same numbers but not bit for bit."
+        f"this run keep waiting for each other{eased}. {load.room} thread{plural} would not wait: "
+        f"in a new run set threads = {load.room}; this one, once stopped, goes on so by the "
+        f"command resume with --threads={load.room}, from the same numbers but not bit for bit."
     )

@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What training costs here. Medians, in milliseconds; memory in bytes.
+    """What training costs here, in milliseconds and bytes; medians, but for the parts of a step.
 
     Attributes:
         parts_ms: of one step with all its micro-batches, by the names in `steps.PARTS`, and
             `timed_ms` that step: means of the middle half of those that were taken apart.
-            It is more than `step_ms` by what the timing costs.
+            It has what the timing costs as well.
         step_ms: the step left alone.
         eval_ms: one evaluation of both splits, from as many batches as take a second.
         log_ms: one step's line in the journal.

@@ -69,10 +69,10 @@ class Loop(Standing):
             yield from self._go_on(self.resumption)
         if self.world.compile:
             yield from self._compile()
-        with self.contention.patience:
+        with self.contention:
             yield from self._steps()
         if not self.config.eval_only:
-            yield from self._save_with_patience("last")
+            yield from self._save_when_there_is_room("last")
         yield Finished(step=self.step, reason="done")
 
     def _go_on(self, resumption: Resumption) -> Iterator[Event]:

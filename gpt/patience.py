@@ -2,26 +2,31 @@
 those.
 
 OpenMP's threads keep their cores busy for some milliseconds when they wait for the slowest of
-them, since it costs time to wake one. When other work holds a core, the slowest is the one that
+them, since it takes time to wake one. When other work holds a core, the slowest is the one that
 waits for that core, and the others take it from it: a step then takes ten times as long. GNU's
-OpenMP, which torch has on Linux, lets go after a three-hundredth of that time while it has more
+OpenMP, which torch has on Linux, lets go after a three-thousandth of that time while it has more
 threads than there are processors (the manual of libgomp, GOMP_SPINCOUNT). So there need only be
 some more threads, which sleep. Nothing else changes: not which threads compute, nor one bit.
 """
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import ctypes
 import threading
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 import torch
 
+from gpt.native.library import thread_pools
 from gpt.threads import cores
 
-SHARED = 1 << 20
-"""Numbers in a tensor that torch has all its threads add up."""
+MOST = 16
+"""Threads that are worth having only to sleep."""
+SHARE = 1 << 16
+"""Bytes of a tensor that torch gives to more than one thread."""
 
 
 class Patience:
@@ -32,14 +37,20 @@ class Patience:
         threads: that compute.
     """
 
-    HELPS = sys.platform == "linux"
-
     def __init__(self, threads: int) -> None:
-        self._threads = threads
-        # OpenMP counts a group's threads without the one that they are made for.
-        several = self.HELPS and threads > 1
-        self._groups = 1 + (cores() - threads) // (threads - 1) if several else 0
+        # OpenMP counts all threads but those that a group of them is made for, and the first.
+        self._group = cores() + 2 - threads if threads > 1 else 0
         self._enough: threading.Event | None = None
+
+    @cached_property
+    def helps(self) -> bool:
+        """Whether it changes anything on this system."""
+        return 1 < self._group <= MOST and _openmp() is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether threads wait asleep now, where this system lets them."""
+        return self._enough is not None
 
     def __enter__(self) -> Self:
         return self
@@ -52,26 +63,39 @@ class Patience:
     ) -> None:
         self.want(False)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether threads wait asleep now, where this system lets them."""
-        return self._enough is not None
-
     def want(self, wanted: bool) -> None:
         """Have threads wait asleep from now on, or not any more."""
         if wanted and self._enough is None:
             self._enough = threading.Event()
-            for _ in range(self._groups):
-                threading.Thread(
-                    target=_sleep, args=(self._threads, self._enough), name="patience", daemon=True
-                ).start()
+            if self.helps:
+                words = self._group, self._enough
+                with contextlib.suppress(RuntimeError):  # the system has no more threads to give
+                    threading.Thread(target=_sleep, args=words, name=NAME, daemon=True).start()
         elif not wanted and self._enough is not None:
             self._enough.set()
             self._enough = None
 
 
-def _sleep(threads: int, until: threading.Event) -> None:
-    """Have a group of threads made for this thread, which then does nothing."""
-    torch.set_num_threads(threads)  # not what another thread of this process may just have set
-    torch.ones(SHARED).add_(1)
+NAME = "patience"
+"""Of the thread that has the sleepers."""
+
+
+def _sleep(group: int, until: threading.Event) -> None:
+    """Have so many threads made for this one, which then do nothing."""
+    openmp = _openmp()
+    if openmp is None:
+        return
+    torch.get_num_threads()  # else torch would set the number when it first computes here
+    openmp.omp_set_num_threads(group)  # of this thread alone
+    with contextlib.suppress(RuntimeError, MemoryError):
+        torch.zeros(group * SHARE, dtype=torch.uint8).add_(1)
     until.wait()
+
+
+def _openmp() -> ctypes.CDLL | None:
+    """GNU's OpenMP, if that is what this process computes with."""
+    with contextlib.suppress(OSError):
+        for path in thread_pools():
+            if path.name.startswith("libgomp"):
+                return ctypes.CDLL(str(path))
+    return None

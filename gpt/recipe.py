@@ -28,8 +28,8 @@ class Recipe(BaseModel):
         "data",
         "Where in the text each sequence begins: random as nanoGPT, which leaves out 37 % of the "
         "text while it reads as much as all of it; even goes on by its golden ratio (Knuth, The "
-        "Art of Computer Programming 3, 6.4), and reads all of it equally often. Better for a "
-        "short text.",
+        "Art of Computer Programming 3, 6.4), and reads all of it about equally often. Better "
+        "for a short text.",
     )
     batch_schedule: str = setting(
         "",

@@ -6,21 +6,21 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 from torch.overrides import TorchFunctionMode
 
-from gpt import checkpoint, tokenizer
+from gpt import checkpoint, fused, tokenizer
 from gpt.config import Config
 from gpt.control import Control
 from gpt.crew import Crew
 from gpt.estimate import EARLY_SAMPLES
 from gpt.events import Sample
 from gpt.kvcache import Past
-from gpt.model import GPT
+from gpt.model import GPT, Block
 from gpt.runs import Run
 from gpt.tokenizer import Tokenizer, TokenizerError
 from gpt.world import World
@@ -49,10 +49,7 @@ def generate(
     context = prompt[:, -model.block_size :]
     past: list[Past] | None = model.empty_past(prompt.size(0))
     fresh, before = context, None
-    # Several texts are shared out once a block, so that threads hardly wait for each other.
-    threads = torch.get_num_threads()
-    single = threads > 1 and world.device.type == "cpu" and prompt.size(0) == 1
-    crew = Crew(threads) if single else None
+    crew = _crew(model, prompt.size(0), world)
     for _ in range(max_new_tokens):
         with crew.turn() if crew else nullcontext():
             logits = _predict(model, fresh, past, before, world)
@@ -62,12 +59,26 @@ def generate(
         if context.size(1) > model.block_size:
             context = context[:, 1:]
             if past is not None:
-                past, crew = None, crew and Crew(threads)
+                # A turn is another work from here on.
+                past, crew = None, _crew(model, prompt.size(0), world)
         if past is None:
             fresh, before = context, None
         else:
             fresh = token[:, None]
             before = F.pad(context, (model.reach, 0))[:, -model.reach - 1 : -1]
+
+
+def _crew(model: GPT, batch: int, world: World) -> Crew | None:
+    """Who computes a token of a single text, where its blocks are kernels in C, which have the same
+    bits on any number of threads. Several texts are shared out once a block: there is little
+    waiting."""
+    threads = torch.get_num_threads()
+    if threads == 1 or batch > 1:
+        return None
+    block = cast(Block, model.transformer.h[0])
+    stream = model.lm_head.weight.new_empty(1, 1, model.lm_head.in_features)
+    with world.autocast():
+        return Crew(threads) if fused.serves(block, stream) else None
 
 
 def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:

@@ -110,14 +110,14 @@ class Standing:
     def _save_if_possible(self, kind: Kind) -> Generator[Event, None, bool]:
         """Save in the middle of a run, which goes on when the disk is at fault; whether it did."""
         try:
-            yield from self._save_with_patience(kind)
+            yield from self._save_when_there_is_room(kind)
         except CheckpointError as error:
             self.watch.saved()
             yield Notice(level="error", step=self.step, text=f"not saved: {error}")
             return False
         return True
 
-    def _save_with_patience(self, kind: Kind) -> Iterator[Event]:
+    def _save_when_there_is_room(self, kind: Kind) -> Iterator[Event]:
         """Save; when the disk is full, hold the run until there is room."""
         while True:
             try:

@@ -15,6 +15,7 @@ import time
 import torch
 
 from gpt import presets
+from gpt.config import Config
 from gpt.contention import Contention
 from gpt.data import Batches, Split
 from gpt.learner import Learner
@@ -32,7 +33,12 @@ def main(threads: int) -> None:
     world.set_up()
     learner = Learner(config, 65, world)
     batches = Batches(Split.of(torch.randint(65, (100_000,))), config, world.device)
-    contention = Contention(world.threads)
+    with Contention(world.threads) as contention:
+        train(learner, batches, config, contention)
+
+
+def train(learner: Learner, batches: Batches, config: Config, contention: Contention) -> None:
+    """Train until other work is noticed."""
     begun, step, found = time.perf_counter(), 0, False
     while True:
         start = time.perf_counter()

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt.contention import (
-    CALM_SECONDS,
     GAP_SECONDS,
+    PATIENT_SECONDS,
     WINDOW_SECONDS,
     Contention,
     Load,
@@ -76,7 +76,7 @@ def run(machine: Machine) -> Iterator[Contention]:
     run = Contention(threads=2, cores=2, read=machine.read)
     assert machine.trains(run, [0.2] * 3 + [QUICK] * 1000) == []
     machine.readings = 0
-    with run.patience:
+    with run:
         yield run
 
 
@@ -101,7 +101,7 @@ def test_a_job_beside_the_run_is_told_once_with_what_helps(
 def test_it_is_told_again_when_it_comes_back_after_a_quiet_minute(
     machine: Machine, run: Contention
 ) -> None:
-    crawling, quick = [CRAWLING] * 20, [QUICK] * int(1.1 * CALM_SECONDS / QUICK)
+    crawling, quick = [CRAWLING] * 20, [QUICK] * int(1.1 * PATIENT_SECONDS / QUICK)
     assert len(machine.trains(run, crawling, own=1.0, others=1.0)) == 1
 
     # Nor is it told anew after a breath of a few seconds
@@ -116,24 +116,55 @@ def test_threads_wait_with_patience_as_long_as_other_work_wants_their_cores(
     machine: Machine, run: Contention
 ) -> None:
     # Given a run that had the machine for itself
-    assert not run.patience.wanted
+    assert not run.patient
 
     # When another job comes, then threads that wait no longer keep it from its cores
     machine.trains(run, [CRAWLING] * 10, own=1.0, others=1.0)
-    assert run.patience.wanted
+    assert run.patient
 
-    # And that makes steps quick again, but stays as long as the job does
-    machine.trains(run, [1.5 * QUICK] * int(3 * CALM_SECONDS / QUICK), own=1.0, others=1.0)
-    assert run.patience.wanted
+    # And that makes steps quick again, but once a minute it is looked at without
+    for _ in range(3):
+        passed = patient_for(machine, run)
+        assert passed == pytest.approx(PATIENT_SECONDS, abs=7)
+        assert machine.trains(run, [CRAWLING] * 5, own=1.0, others=1.0) == []
+        assert run.patient
 
-    # When it has been over for a minute, then they keep their cores again
-    machine.trains(run, [1.2 * QUICK] * int(2.2 * CALM_SECONDS / QUICK))
-    assert not run.patience.wanted
+    # When the job is over then, they keep their cores again, beside a hum of other work as well
+    patient_for(machine, run)
+    machine.trains(run, [QUICK] * 10_000, own=1.8, others=0.2)
+    assert not run.patient
+
+    # And its return is told
+    assert len(machine.trains(run, [CRAWLING] * 20, own=1.0, others=1.0)) == 1
+
+
+def test_what_is_between_steps_does_not_end_patience(machine: Machine, run: Contention) -> None:
+    # Given patient threads that are to be looked at without patience
+    machine.trains(run, [CRAWLING] * 10, own=1.0, others=1.0)
+    patient_for(machine, run)
+
+    # When the run is paused in those seconds, in which nothing waits for a core
+    machine.trains(run, [CRAWLING] * 2, own=1.0, others=1.0)
+    machine.passes(600.0, own=0.0, others=0.0)
+    machine.trains(run, [CRAWLING] * 3, own=1.0, others=1.0)
+    assert not run.patient
+
+    # Then the next seconds decide
+    machine.trains(run, [CRAWLING] * 5, own=1.0, others=1.0)
+    assert run.patient
+
+
+def patient_for(machine: Machine, run: Contention) -> float:
+    """Train until threads are no longer patient; seconds until then."""
+    begun = machine.clock
+    while run.patient:
+        machine.trains(run, [1.5 * QUICK], own=1.6, others=0.4)
+    return machine.clock - begun
 
 
 def test_a_run_that_begins_on_a_busy_machine_says_so(machine: Machine) -> None:
     run = Contention(threads=2, cores=2, read=machine.read)
-    with run.patience:
+    with run:
         (notice,) = machine.trains(run, [CRAWLING, 0.3, CRAWLING] * 50, own=1.0, others=1.0)
     assert "times slower" not in notice.text
     assert "1.0 of the 2 cores" in notice.text

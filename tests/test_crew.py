@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
 
 from gpt import crew, kernels, sample
-from gpt.crew import ALONE, TOGETHER, TRIES, Crew
+from gpt.crew import ALONE, TRIES, WINDOW, Crew
 from gpt.settings import make_config
 from gpt.world import World
 from tests.test_native import built
@@ -34,11 +35,18 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def turn(self, crew: Crew) -> None:
-        with crew.turn():
-            self.used.append(torch.get_num_threads())
-            self.now += self.seconds[self.used[-1]]
-        assert torch.get_num_threads() == 2
+    def turns(self, crew: Crew, count: int) -> list[int]:
+        """Of each, how many threads had it."""
+        used: list[int] = []
+        for _ in range(count):
+            with crew.turn():
+                used.append(torch.get_num_threads())
+                self.now += self.seconds[used[-1]]
+            assert torch.get_num_threads() == 2
+        return used
+
+
+TRIAL = 2 * TRIES
 
 
 def test_a_single_thread_works_while_two_wait_for_other_work() -> None:
@@ -46,52 +54,83 @@ def test_a_single_thread_works_while_two_wait_for_other_work() -> None:
     clock = Clock(together=0.1, alone=0.01)
     group = Crew(2, clock)
 
-    # When both ways are tried
-    for _ in range(2 * TRIES):
-        clock.turn(group)
-    assert clock.used == [2, 1] * TRIES
+    # When both ways are tried, after a first turn
+    assert clock.turns(group, 1 + TRIAL) == [2] + [2] * TRIES + [1] * TRIES
 
     # Then one thread goes on alone until the next trial
-    for _ in range(ALONE):
-        clock.turn(group)
-    assert set(clock.used[2 * TRIES :]) == {1}
+    assert clock.turns(group, ALONE) == [1] * ALONE
 
-    # And when the other work is over by then, both do
+    # And when the other work is over by then, both do, as long as they are not slow
     clock.seconds[2] = 0.005
-    for _ in range(2 * TRIES + TOGETHER):
-        clock.turn(group)
-    assert set(clock.used[-TOGETHER:]) == {2}
+    assert clock.turns(group, TRIAL)[:TRIES] == [2] * TRIES
+    assert set(clock.turns(group, 1000)) == {2}
+
+    # When other work comes again, then both ways are tried again
+    clock.seconds[2] = 0.1
+    used = clock.turns(group, WINDOW + TRIAL + 1)
+    assert (used[0], used[-1]) == (2, 1)
 
 
-def test_one_try_that_was_lucky_decides_nothing() -> None:
-    # Given two threads that mostly wait, but not in one of the tries; and a slow first turn
-    clock = Clock(together=0.1, alone=0.04)
+def test_one_thread_is_not_tried_for_long_where_many_are_quick() -> None:
+    # Given a machine on which one thread takes ten times as long
+    clock = Clock(together=0.01, alone=0.1)
     group = Crew(2, clock)
-    for turn in range(2 * TRIES):
-        clock.seconds[2] = {0: 1.0, 2: 0.001}.get(turn, 0.1)
-        clock.turn(group)
+
+    # Then it has a single turn in a thousand
+    assert clock.turns(group, 1000).count(1) == 1
+
+
+def test_one_turn_that_was_lucky_decides_nothing() -> None:
+    # Given two threads that mostly wait, but not in one of the tries, and a slow first turn
+    clock = Clock(together=1.0, alone=0.04)
+    group = Crew(2, clock)
+    clock.turns(group, 1)
+    clock.seconds[2] = 0.03
+    clock.turns(group, 1)
+    clock.seconds[2] = 0.2
+    clock.turns(group, TRIAL - 1)
 
     # Then one thread goes on
-    clock.turn(group)
-    assert clock.used[-1] == 1
+    assert clock.turns(group, 1) == [1]
 
 
 def test_work_that_fails_leaves_the_threads_as_they_were() -> None:
-    group = Crew(2)
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no"), group.turn():
+    clock = Clock(together=0.1, alone=0.01)
+    group = Crew(2, clock)
+    clock.turns(group, TRIAL)
+
+    def fail() -> None:
+        with group.turn():
+            assert torch.get_num_threads() == 1
             raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("native", [False, pytest.param(True, marks=built)])
+@built
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"n_embd": 288, "n_head": 2},
+        {"n_embd": 512, "n_head": 1, "positions": "rotary", "qk_norm": True},
+        {
+            "n_embd": 64,
+            "n_head": 1,
+            "token_shift": 0.5,
+            "value_residual": True,
+            "ngram_buckets": 64,
+        },
+    ],
+)
 def test_the_text_does_not_depend_on_who_writes_it(
-    native: bool, monkeypatch: pytest.MonkeyPatch
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a model so wide that threads share its products, and a seed
-    config = make_config({"n_layer": 2, "n_head": 2, "n_embd": 288, "block_size": 16})
+    # Given a model whose products threads share, and a seed
+    config = make_config({"n_layer": 2, "block_size": 16, **values})
     world = World.of(config.model_copy(update={"device": "cpu"}))
-    kernels.use_native(native)
+    kernels.use_native(True)
     torch.manual_seed(1)
     model = sample.GPT(config, 65).eval()
     used: list[int] = []
@@ -104,11 +143,24 @@ def test_the_text_does_not_depend_on_who_writes_it(
         prompt, generator = torch.zeros(1, 1, dtype=torch.long), torch.Generator().manual_seed(1)
         return [int(ids) for ids in sample.generate(model, prompt, 60, 0.8, 0, generator, world)]
 
-    # When one thread and two write it by turns
-    monkeypatch.setattr(crew, "TRIES", 100)
+    # When now one thread writes it and now two, whichever is quicker
+    monkeypatch.setattr(crew, "CLEAR", 100.0)
+    monkeypatch.setattr(crew, "ALONE", 2)
     by_turns = text()
     assert set(used) == {1, 2}
 
     # Then it is the text that one writes
     torch.set_num_threads(1)
     assert by_turns == text()
+
+
+def test_without_kernels_in_c_all_threads_write() -> None:
+    # Given torch's kernels, whose bits may depend on how many threads there are
+    config = make_config({"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 16})
+    world = World.of(config.model_copy(update={"device": "cpu"}))
+    model = sample.GPT(config, 65).eval()
+    prompt = torch.zeros(1, 1, dtype=torch.long)
+    used: set[int] = set()
+    for _ in sample.generate(model, prompt, 60, 0.8, 0, torch.Generator(), world):
+        used.add(torch.get_num_threads())
+    assert used == {2}

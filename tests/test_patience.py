@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
 
 import pytest
-import torch
 
-import gpt
-from gpt import presets
-from gpt.corpus import Corpus
-from gpt.events import Step
-from gpt.patience import Patience
-from gpt.settings import make_config
+from gpt import patience
+from gpt.patience import MOST, NAME, Patience
 from gpt.threads import cores
 from tests.soak import ROOT
-
-
-@contextlib.contextmanager
-def restored_threads() -> Generator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
 
 PROGRAM = """
 import json, os, time
 import torch
+import gpt
+from gpt.events import Step
 from gpt.patience import Patience
+from gpt.settings import make_config
+
+CONFIG = make_config({
+    "dataset": "shakespeare_char", "device": "cpu", "threads": 2, "batch_size": 4, "block_size": 64,
+    "gradient_accumulation_steps": 1, "n_layer": 2, "n_head": 2, "n_embd": 64, "max_iters": 5,
+    "eval_iters": 1, "sample_interval": -1,
+})
 
 def spent():
     "Seconds of computing while there is nothing to do between short pieces of work."
@@ -45,66 +39,88 @@ def spent():
         total += time.process_time() - begun
     return total
 
-torch.set_num_threads(2)
-found = [spent()]
+def losses():
+    return [event.loss for event in gpt.train(CONFIG) if isinstance(event, Step)]
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def until(count):
+    while threads() != count:
+        time.sleep(0.01)
+    time.sleep(0.1)
+
+busily = losses()
+found, usual, learnt = [spent()], threads(), []
 with Patience(2) as patience:
     for wanted in (True, False, True):
         patience.want(wanted)
-        time.sleep(0.2)
+        until(usual + patience._group if wanted else usual)
         found.append(spent())
-time.sleep(0.2)
+    learnt = losses()
+until(usual)
 found.append(spent())
-print(json.dumps(found))
+print(json.dumps({"spent": found, "busily": busily, "patiently": learnt}))
 """
 
 
-@pytest.mark.skipif(not Patience.HELPS or cores() < 2, reason="needs GNU's OpenMP and two cores")
-def test_threads_that_wait_compute_less() -> None:
+@pytest.mark.skipif(not Patience(2).helps, reason="needs GNU's OpenMP, and two to 16 cores")
+def test_threads_that_wait_compute_less_and_the_same() -> None:
     # Given a process with the threads as users have them
-    as_users_have_it = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    tests_own = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+    environment = {name: value for name, value in os.environ.items() if name not in tests_own}
 
-    # When it has pauses in its work, with patience and without
+    # When it has pauses in its work, and trains, with patience and without
     program = [sys.executable, "-c", PROGRAM]
-    answer = subprocess.check_output(program, env=as_users_have_it, cwd=ROOT)
-    before, patient, between, again, after = json.loads(answer)
+    answer = json.loads(subprocess.check_output(program, env=environment, cwd=ROOT, timeout=100))
 
     # Then it spends a fraction of the time in them while patience is wanted, and only then
+    before, patient, between, again, after = answer["spent"]
     assert max(patient, again) < 0.3 * min(before, between, after), answer
 
-
-def test_a_patient_run_has_the_same_numbers(shakespeare: Corpus) -> None:
-    # Given a run on two threads
-    config = make_config({
-        **presets.find("tiny").values, "device": "cpu", "threads": 2, "max_iters": 5,
-        "eval_iters": 1, "sample_interval": -1,
-    })  # fmt: skip
-
-    def losses() -> list[float]:
-        return [event.loss for event in gpt.train(config) if isinstance(event, Step)]
-
-    # When its threads wait asleep, then it learns the same
-    with restored_threads(), Patience(2) as patience:
-        busily = losses()
-        patience.want(True)
-        assert losses() == busily
-    assert len(busily) == 5
+    # And learns the same
+    assert answer["patiently"] == answer["busily"]
+    assert len(answer["busily"]) == 5
 
 
-def test_the_sleepers_go_when_they_are_no_longer_wanted() -> None:
-    others, groups = threading.active_count(), cores() - 1 if Patience.HELPS else 0
-    with Patience(cores() + 1) as none, Patience(2) as patience:
-        # When it is wanted twice, then it begins once
-        patience.want(True)
-        patience.want(True)
-        assert threading.active_count() - others == groups
+def sleepers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == NAME]
 
-        # And where more threads compute than there are cores, they wait asleep anyway
-        none.want(True)
-        assert none.wanted
-        assert threading.active_count() - others == groups
 
-    # When it ends, then so do they
-    for thread in threading.enumerate():
-        if thread.name == "patience":
-            thread.join(10)
-    assert threading.active_count() == others
+@pytest.mark.skipif(not Patience(2).helps, reason="needs GNU's OpenMP, and two to 16 cores")
+def test_wanted_twice_it_begins_once_and_ends_with_its_context() -> None:
+    with Patience(2) as once:
+        once.want(True)
+        once.want(True)
+        assert once.wanted
+        (sleeper,) = sleepers()
+    assert not once.wanted
+    sleeper.join(10)
+    assert not sleeper.is_alive()
+
+
+@pytest.mark.parametrize("threads", [1, cores() + 1, cores() + 2 - MOST - 1])
+def test_where_it_cannot_help_it_says_so_and_nobody_sleeps(threads: int) -> None:
+    with Patience(threads) as useless:
+        useless.want(True)
+        assert not useless.helps
+        assert sleepers() == []
+
+
+def test_without_gnus_openmp_it_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise FileNotFoundError("/proc/self/maps")
+
+    for pools in (set, refuse):
+        monkeypatch.setattr(patience, "thread_pools", pools)
+        assert not Patience(2).helps
+
+
+def test_a_system_without_more_threads_is_none_the_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Patience(2) as wanted:
+        wanted.want(True)
+        assert wanted.wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import signal
@@ -20,6 +21,7 @@ from tui.lines import plain
 from tui.messages import OpenRun
 from tui.run import RunScreen
 from tui.setup import SetupScreen
+from tui.watch import Watch
 
 ROOT = Path(__file__).parent.parent
 TRAINER = """
@@ -148,6 +150,60 @@ async def test_a_journal_that_cannot_be_read_for_a_while_is_told_and_read_again(
         # when the disk works again, then the screen goes on
         step = step_shown(screen)
         await until(pilot, lambda: step_shown(screen) > step + 50)
+
+
+@pytest.mark.slow
+async def test_a_journal_that_cannot_be_read_at_first_is_watched_later(
+    trainer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.run.AGAIN", 0.1)
+    app = Nanodeck(Options(preset="tiny"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        # given a screen whose run could be read, and then no longer
+        with monkeypatch.context() as fault:
+            fault.setattr("tui.run.Watch", refuse)
+            screen = await opened(pilot, app)
+            await until(pilot, lambda: app._notifications)
+            await pilot.pause(0.5)
+            assert len(app._notifications) == 1
+            step = step_shown(screen)
+
+        # when it can be read, then it is watched
+        await until(pilot, lambda: step_shown(screen) > step + 50)
+
+        # and a look at another screen that comes back while it cannot does not end that
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is not screen)
+        monkeypatch.setattr("tui.run.Watch", refuse)
+        app.push_screen(screen)
+        step = step_shown(screen)
+        await until(pilot, lambda: step_shown(screen) > step + 50)
+
+
+def refuse(run: Run) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+async def test_a_damaged_journal_is_told_and_left(
+    trainer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a run that is watched
+    run = Run(Path("runs/other"))
+    while not (run.is_live() and run.record().step > 0):
+        await asyncio.sleep(0.01)
+    watch, told, reads = Watch(run), list[str](), 0
+
+    def damaged(path: Path, start: int) -> Iterator[list[bytes]]:
+        nonlocal reads
+        reads += 1
+        raise ValueError("nonsense")
+
+    # when its journal is damaged, then that is said once, it is read no more, and it still trains
+    monkeypatch.setattr(reader, "whole_lines", damaged)
+    for _ in range(3):
+        assert watch.look(told.append)
+    assert (len(told), reads) == (1, 1)
+    assert "damaged" in told[0]
 
 
 @pytest.mark.slow

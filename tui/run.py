@@ -34,6 +34,8 @@ from tui.view import View
 from tui.watch import Watch, in_words
 
 COLUMNS = [(0, "-tiny"), (SMALL[0], "-narrow"), (100, "-normal"), (160, "-wide")]
+AGAIN = 5.0
+"""Seconds until a journal is looked at again that could not be read."""
 ROWS = [(0, "-flat"), (SMALL[1], "-low"), (20, "-high")]
 
 
@@ -50,6 +52,7 @@ class RunScreen(Asking):
         super().__init__()
         self.view = view
         self._watch: Watch | None = None
+        self._is_warned = False
         self.clock = clock
         self.look = Layout.load()
         self.cursor: int | None = None
@@ -91,7 +94,6 @@ class RunScreen(Asking):
 
     def on_mount(self) -> None:
         # Of a run in another process the App does not know.
-        # Of a run in another process the App does not know.
         self._beat = self.set_interval(TICK, self._look, pause=True)
         if self._problem:
             self._warn(self._problem)
@@ -113,8 +115,17 @@ class RunScreen(Asking):
         try:
             act = partial(self._watch_on, Watch(self.view.run))
         except UNREADABLE as error:
-            act = partial(self._warn, in_words(error))
+            act = partial(self._watch_later, in_words(error))
         app_of(self).call_from_thread(act)
+
+    def _watch_later(self, why: str) -> None:
+        if self._watch is not None:
+            self._beat.resume()  # which says why
+            return
+        if not self._is_warned:
+            self._warn(why)
+        self._is_warned = True
+        self.set_timer(AGAIN, self._begin_to_watch)
 
     def _watch_on(self, watch: Watch) -> None:
         self._watch = watch

@@ -25,27 +25,28 @@ class Watch:
         self._folding = Folding.of(run)
         self._folding.catch_up()
         self.record = self._folding.record
-        self._readable = True
+        self._readable, self._spoilt = True, False
 
     def look(self, warn: Callable[[str], None]) -> bool:
         """Take in what was written since; whether there may be more to come.
 
         Args:
-            warn: told why, once, when the journal cannot be read for a while.
+            warn: told why, once, when the journal cannot be read for a while or any more.
         """
         grew = False
         try:
-            grew = self._folding.catch_up()
-            self._readable = True
+            grew = not self._spoilt and self._folding.catch_up()
+            self._readable = not self._spoilt
         except UNREADABLE as error:
             if self._readable:
                 warn(in_words(error))
-            self._readable = False
+            # A disk may work again; what is written wrong stays so, and is not folded twice.
+            self._readable, self._spoilt = False, not isinstance(error, OSError)
         # To see whether it lives is to try its lock: not as long as there are other signs of it.
         return self.record.finished is None and (grew or self._run.is_live())
 
 
 def in_words(error: Exception) -> str:
     """Why a journal cannot be read, for the person who watches."""
-    reason = error.strerror if isinstance(error, OSError) else str(error)
+    reason = error.strerror or error if isinstance(error, OSError) else "it is damaged"
     return f"events.jsonl of this run cannot be read: {reason}. What is shown was read before."

@@ -47,6 +47,7 @@ FUNCTIONS = {
     "orthogonalise_all": "ppiiiifff",
     "mask_draw": "piifp",
     "token_forward": "pppp",
+    "use_threads": "i",
     "block_kept": "p",
     "block_forward": "ppp",
     "block_backward": "pppppp",
@@ -70,7 +71,7 @@ def library() -> ctypes.CDLL:
         NativeError: this machine has no C compiler, or one that cannot build them.
     """
     loaded = built()
-    if len(pools := _thread_pools()) > 1:
+    if len(pools := {path.name for path in thread_pools()}) > 1:
         raise NativeError(f"the compiler's threads are not torch's ({' and '.join(sorted(pools))})")
     for name, types in FUNCTIONS.items():
         function = getattr(loaded, name)
@@ -154,8 +155,12 @@ def _clear_abandoned(folder: Path) -> None:
                 shutil.rmtree(part, ignore_errors=True)
 
 
-def _thread_pools() -> set[str]:
-    """The OpenMP libraries in this process. Two would have threads that spin against each other."""
+def thread_pools() -> set[Path]:
+    """The OpenMP libraries in this process. Two would have threads that spin against each other.
+
+    Raises:
+        OSError: this system does not tell.
+    """
     lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    names = {Path(line.split(maxsplit=5)[-1]).name for line in lines if "omp" in line}
-    return {name for name in names if name.startswith(("libgomp", "libomp", "libiomp"))}
+    paths = {Path(line.split(maxsplit=5)[-1]) for line in lines if "omp" in line}
+    return {path for path in paths if path.name.startswith(("libgomp", "libomp", "libiomp"))}
