@@ -30,6 +30,8 @@ WINDOW_SECONDS = 3.0
 """Time in steps over which the machine's load is measured."""
 GAP_SECONDS = 5.0
 """At least so long between two measurements."""
+CALM_SECONDS = 60.0
+"""Time in steps without other work after which it is worth another notice."""
 PATIENT_SECONDS = 60.0
 """Time in steps until it is looked at again whether other work is still there."""
 LEAST_OTHERS = 0.25
@@ -112,10 +114,10 @@ class Contention:
     """Watches how long training steps take, and looks at the machine only where they are slow.
 
     It looks once more, at the first steps, since a run may begin on a busy machine. What is
-    between steps, as an evaluation, a sample or a pause, is not looked at. One notice an episode,
-    which is over when threads are no longer kept waiting: this is looked at once a minute. While it
-    lasts they wait with `Patience`, which gives back most of the speed; leaving the context ends
-    that.
+    between steps, as an evaluation, a sample or a pause, is not looked at. While threads are kept
+    waiting they do so with `Patience`, which gives back most of the speed; once a minute it is
+    looked at whether that is still so, and leaving the context ends it. It is told once, and again
+    only after a minute without.
 
     Args:
         threads: that compute. With one of them there is nothing to notice.
@@ -138,6 +140,8 @@ class Contention:
         self._rest = 0.0
         self._told = False
         self._probing = False
+        self._since = math.inf
+        """Seconds in steps since it was last looked at while threads were kept waiting."""
         self._patience = Patience(threads)
 
     def __enter__(self) -> Self:
@@ -168,6 +172,7 @@ class Contention:
         elif not slow:
             self._usual += DRIFT * (each - self._usual)
         self._rest -= seconds
+        self._since += seconds
         if self._window is not None:
             self._window.add(seconds, tokens, slow)
             return self._judge(step, self._window)
@@ -196,9 +201,12 @@ class Contention:
         held = load.holds(self._threads)
         if not held and window.mostly_slow:
             self._usual = window.each  # whatever it is, it is usual from now on
-        again, self._probing, self._told = self._told, False, held
+        known = self._told or self._since < CALM_SECONDS
+        if self._told or held:
+            self._since = 0.0
+        self._told, self._probing = held, False
         self._patience.want(held)
-        if again or not held:
+        if known or not held:
             return None
         slower = "" if window.opening else _slower(window.each, self._usual)
         advice = _advice(load, self._threads, self._patience.helps)

@@ -129,7 +129,14 @@ def test_threads_wait_with_patience_as_long_as_other_work_wants_their_cores(
         assert machine.trains(run, [CRAWLING] * 5, own=1.0, others=1.0) == []
         assert run.patient
 
-    # When the job is over then, they keep their cores again, beside a hum of other work as well
+    # When the job is over then and soon comes back, that is no news
+    patient_for(machine, run)
+    assert machine.trains(run, [QUICK] * 300) == []
+    assert not run.patient
+    assert machine.trains(run, [CRAWLING] * 10, own=1.0, others=1.0) == []
+    assert run.patient
+
+    # When it is over for long, they keep their cores again, beside a hum of other work as well
     patient_for(machine, run)
     machine.trains(run, [QUICK] * 10_000, own=1.8, others=0.2)
     assert not run.patient
