@@ -138,7 +138,8 @@ class Contention:
         self._usual = math.inf
         self._window: _Window | None = None
         self._rest = 0.0
-        self._told = False
+        self._held = False
+        """Whether other work keeps threads waiting, when it was last looked at."""
         self._probing = False
         self._since = math.inf
         """Seconds in steps since it was last looked at while threads were kept waiting."""
@@ -176,13 +177,13 @@ class Contention:
         if self._window is not None:
             self._window.add(seconds, tokens, slow)
             return self._judge(step, self._window)
-        if self._told or first or (slow and self._rest <= 0.0):
+        if self._held or first or (slow and self._rest <= 0.0):
             self._window = _Window(before=self._read(), opening=first)
         return None
 
     def _judge(self, step: int, window: _Window) -> Notice | None:
         """What the steps of a window show, once there are enough of them."""
-        patient = self._told and not self._probing
+        patient = self._held and not self._probing
         if window.seconds < (PATIENT_SECONDS if patient else WINDOW_SECONDS):
             return None
         self._window, self._rest = None, GAP_SECONDS
@@ -201,10 +202,10 @@ class Contention:
         held = load.holds(self._threads)
         if not held and window.mostly_slow:
             self._usual = window.each  # whatever it is, it is usual from now on
-        known = self._told or self._since < CALM_SECONDS
-        if self._told or held:
+        known = self._held or self._since < CALM_SECONDS
+        if self._held or held:
             self._since = 0.0
-        self._told, self._probing = held, False
+        self._held, self._probing = held, False
         self._patience.want(held)
         if known or not held:
             return None

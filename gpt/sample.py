@@ -58,8 +58,7 @@ def generate(
         context = torch.cat((context, token[:, None]), dim=1)
         if context.size(1) > model.block_size:
             context = context[:, 1:]
-            if past is not None:
-                # A turn is another work from here on.
+            if past is not None:  # a turn is another work from here on
                 past, crew = None, _crew(model, prompt.size(0), world)
         if past is None:
             fresh, before = context, None
@@ -70,8 +69,7 @@ def generate(
 
 def _crew(model: GPT, batch: int, world: World) -> Crew | None:
     """Who computes a token of a single text, where its blocks are kernels in C, which have the same
-    bits on any number of threads. Several texts are shared out once a block: there is little
-    waiting."""
+    bits on any number of threads. Several texts are shared out once a block, and hardly wait."""
     threads = torch.get_num_threads()
     if threads == 1 or batch > 1:
         return None
